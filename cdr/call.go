@@ -70,13 +70,13 @@ type Status int
 
 // Statuses of a call. A call answered only by an IVR, a queue's music or voicemail is Missed, or Voicemail when a message could be left.
 const (
-	Answered Status = iota + 1
-	Missed          // inbound, nobody answered
-	Busy            // outbound
-	NoAnswer        // outbound
-	Failed          // outbound: congestion, unavailable, a wrong number
-	Cancelled       // outbound: the caller hung up first, where the PBX can tell
-	Voicemail       // inbound, reached the voicemail: missed for the client
+	Answered  Status = iota + 1
+	Missed           // inbound, nobody answered
+	Busy             // outbound
+	NoAnswer         // outbound
+	Failed           // outbound: congestion, unavailable, a wrong number
+	Cancelled        // outbound: the caller hung up first, where the PBX can tell
+	Voicemail        // inbound, reached the voicemail: missed for the client
 )
 
 // Leg is one phone that rang or talked, in a call.
