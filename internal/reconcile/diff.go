@@ -160,6 +160,10 @@ func (d *differ) record(want Want, part ledger.Part, row portal.Row) {
 		kind = KindRecordMissing
 	}
 	d.gapRow(want, row.CallID, kind, detail, state.There || state.Wait)
+	if !state.There && !state.Wait {
+		d.plan.Lost++
+		return
+	}
 	d.change(Attach, want, part, &row, "the recording is not in Bitrix24")
 }
 
@@ -199,10 +203,7 @@ func (d *differ) extras() {
 		if d.matched[row.ID] {
 			continue
 		}
-		parts, known := d.Known[linkedID], 0
-		if parts > 0 {
-			known = parts
-		}
+		known := d.Known[linkedID]
 		if known >= n {
 			continue // a call of the CDR that is not sent, or that began outside the period
 		}
@@ -233,7 +234,7 @@ func (d *differ) gapRow(want Want, callID portal.CallID, kind Kind, detail strin
 }
 
 func (d *differ) change(verb Verb, want Want, part ledger.Part, row *portal.Row, reason string) {
-	d.plan.Changes = append(d.plan.Changes, Change{Verb: verb, Want: want, Row: row, Part: part, Reason: reason})
+	d.plan.Changes = append(d.plan.Changes, Change{Verb: verb, Want: want, Row: row, Part: part, Record: d.Records[want.Key], Reason: reason})
 }
 
 func (d *differ) clock(t time.Time) string {

@@ -67,6 +67,7 @@ type Change struct {
 	Want   Want
 	Row    *portal.Row // the portal's call, for all verbs but Deliver
 	Part   ledger.Part // what the ledger holds; a zero Step when it does not know the part
+	Record RecordState // of a wanted recording that the portal lacks
 	Reason string
 }
 
@@ -81,6 +82,7 @@ type Plan struct {
 	Changes     []Change
 	Already     int // parts that are in the portal
 	Recorded    int // parts whose recording is in the portal
+	Lost        int // parts whose recording is nowhere any more
 	Stuck       int // parts that are not in the portal and that no change of this plan brings there
 }
 
