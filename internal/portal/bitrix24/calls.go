@@ -1,0 +1,217 @@
+package bitrix24
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sverka/internal/portal"
+)
+
+// MaxCalls is how many calls RegisterFinish takes at once: each is two commands of a batch.
+const MaxCalls = maxCommands / 2
+
+// MaxEndings is how many calls FinishAll takes at once.
+const MaxEndings = maxCommands
+
+// Lengths that the portal's tables hold. A longer value is accepted by register and refused by finish, and leaves a call nobody can end.
+const (
+	maxExternalID = 64
+	maxPhone      = 20
+)
+
+// Outcome is what became of one call.
+type Outcome struct {
+	Finished portal.Finished // CallID is known once Registered
+	// Registered: the portal holds the call. With Err it is a live call there, and only finish is missing.
+	Registered bool
+	Err        error // *portal.Error of this call: register or finish was refused, or its outcome is unknown
+}
+
+// Ending is a call that is registered already, and how it ended.
+type Ending struct {
+	CallID portal.CallID
+	Call   portal.Call
+}
+
+// RegisterFinish registers and finishes up to MaxCalls calls in one request, in their order, without a card and without a message in the
+// chat. It gives one Outcome for each call. An error is that of the whole request, with no Outcomes: its class holds for every call, and
+// when it is portal.Unknown any of them may have been registered, finished, or neither.
+//
+// It is not idempotent: the portal makes a new call each time, except within half an hour of the start of an unfinished one.
+func (c *Client) RegisterFinish(ctx context.Context, calls []portal.Call) ([]Outcome, error) {
+	if len(calls) > MaxCalls {
+		return nil, fmt.Errorf("register %d calls: at most %d at once", len(calls), MaxCalls)
+	}
+	outcomes := make([]Outcome, len(calls))
+	var cs commands
+	var sent []int
+	for i, call := range calls {
+		if e := unfit(methodRegister, call); e != nil {
+			outcomes[i].Err = e
+			continue
+		}
+		key := "r" + strconv.Itoa(i)
+		cs = append(cs,
+			command{key, methodRegister, registration(call)},
+			command{key + "f", methodFinish, ending("$result["+key+"][CALL_ID]", call)})
+		sent = append(sent, i)
+	}
+	replies, err := c.write(ctx, cs)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range sent {
+		outcomes[i] = c.outcome(replies[2*n], replies[2*n+1])
+	}
+	return outcomes, nil
+}
+
+// FinishAll finishes up to MaxEndings calls that are registered already, in one request. Its answers are as those of RegisterFinish;
+// Registered is false when the portal does not know the call (any more), which is also how it answers for a call finished before.
+func (c *Client) FinishAll(ctx context.Context, endings []Ending) ([]Outcome, error) {
+	if len(endings) > MaxEndings {
+		return nil, fmt.Errorf("finish %d calls: at most %d at once", len(endings), MaxEndings)
+	}
+	outcomes := make([]Outcome, len(endings))
+	var cs commands
+	var sent []int
+	for i, end := range endings {
+		outcomes[i] = Outcome{Finished: portal.Finished{CallID: end.CallID}, Registered: true}
+		if end.Call.UserID <= 0 {
+			outcomes[i].Err = unfit(methodFinish, end.Call)
+			continue
+		}
+		cs = append(cs, command{"f" + strconv.Itoa(i), methodFinish, ending(string(end.CallID), end.Call)})
+		sent = append(sent, i)
+	}
+	replies, err := c.write(ctx, cs)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range sent {
+		o := &outcomes[i]
+		if e := c.finished(replies[n], &o.Finished); e != nil {
+			o.Err, o.Registered = e, e.Class != portal.NotFound
+		}
+	}
+	return outcomes, nil
+}
+
+// write sends commands that write. The batch as a whole is repeated only while the portal says that it did nothing.
+func (c *Client) write(ctx context.Context, cs commands) ([]reply, error) {
+	if len(cs) == 0 {
+		return nil, nil
+	}
+	var replies []reply
+	err := c.repeat(ctx, writing, faultTries, func() error {
+		var err error
+		replies, err = c.sendBatch(ctx, cs)
+		return err
+	})
+	return replies, err
+}
+
+// unfit refuses what the portal would take at register and refuse at finish, or misread.
+func unfit(method string, call portal.Call) *portal.Error {
+	e := &portal.Error{Class: portal.Refused, Method: method}
+	switch {
+	case call.UserID <= 0:
+		e.Class, e.Text, e.Hint = portal.NoUser, "no employee to register the call for", hintUser
+	case call.Phone == "":
+		e.Text = "no phone number"
+	case len(call.Phone) > maxPhone:
+		e.Text = fmt.Sprintf("the phone number has %d characters, the portal holds %d", len(call.Phone), maxPhone)
+	case call.ExternalID == "" || len(call.ExternalID) > maxExternalID:
+		e.Text = fmt.Sprintf("the external id has %d bytes, the portal holds 1 to %d", len(call.ExternalID), maxExternalID)
+	case call.Start.IsZero():
+		e.Text = "no start time"
+	default:
+		return nil
+	}
+	return e
+}
+
+func registration(call portal.Call) params {
+	p := params{
+		"USER_ID":          call.UserID,
+		"PHONE_NUMBER":     call.Phone,
+		"TYPE":             int(call.Type),
+		"CALL_START_DATE":  call.Start.Format(time.RFC3339),
+		"CRM_CREATE":       0,
+		"SHOW":             0,
+		"ADD_TO_CHAT":      0,
+		"EXTERNAL_CALL_ID": call.ExternalID,
+	}
+	if call.CreateCRM {
+		p["CRM_CREATE"] = 1
+	}
+	if call.Line != "" {
+		p["LINE_NUMBER"] = call.Line
+	}
+	return p
+}
+
+func ending(id string, call portal.Call) params {
+	return params{
+		"CALL_ID":     id,
+		"USER_ID":     call.UserID,
+		"DURATION":    call.Duration,
+		"STATUS_CODE": string(call.Status),
+		"ADD_TO_CHAT": 0,
+	}
+}
+
+type registered struct {
+	CallID    text            `json:"CALL_ID"`
+	LeadError json.RawMessage `json:"LEAD_CREATION_ERROR"`
+}
+
+type finished struct {
+	ID       number                 `json:"ID"`
+	CallID   text                   `json:"CALL_ID"`
+	Activity number                 `json:"CRM_ACTIVITY_ID"`
+	Errors   table[json.RawMessage] `json:"ERRORS"`
+}
+
+// outcome puts together what register and finish of one call answered. After a refused register the portal runs finish with the
+// reference as it is written, which finds no call: that error says nothing.
+func (c *connection) outcome(register, finish reply) Outcome {
+	if register.err != nil {
+		return Outcome{Err: register.err}
+	}
+	var r object[registered]
+	if err := json.Unmarshal(register.result, &r); err != nil || r.v.CallID == "" {
+		return Outcome{Err: c.puzzled(methodRegister, "it has no CALL_ID", err)}
+	}
+	o := Outcome{Registered: true, Finished: portal.Finished{CallID: portal.CallID(r.v.CallID)}}
+	if e := c.finished(finish, &o.Finished); e != nil {
+		o.Err = e
+		return o
+	}
+	if o.Finished.ActivityID == 0 && o.Finished.CRMNote == "" {
+		o.Finished.CRMNote = words(r.v.LeadError)
+	}
+	return o
+}
+
+// finished reads the reply of finish into f.
+func (c *connection) finished(r reply, f *portal.Finished) *portal.Error {
+	if r.err != nil {
+		return r.err
+	}
+	var got object[finished]
+	if err := json.Unmarshal(r.result, &got); err != nil || got.v.CallID == "" {
+		return c.puzzled(methodFinish, "it has no CALL_ID", err)
+	}
+	if id := portal.CallID(got.v.CallID); id != f.CallID {
+		return c.puzzled(methodFinish, fmt.Sprintf("it tells of call %s in place of %s", id, f.CallID), nil)
+	}
+	f.StatID, f.ActivityID = int64(got.v.ID), int64(got.v.Activity)
+	if f.ActivityID == 0 {
+		f.CRMNote = words(got.v.Errors["ACTIVITY_CREATION"])
+	}
+	return nil
+}
