@@ -20,11 +20,15 @@ type Object struct {
 }
 
 // Store is a staging area. Put is atomic: an object is there whole or not at all, and putting the same name again replaces it.
+//
+// A name is a relative slash path without empty, "." or ".." elements; anything else is refused with an error.
 type Store interface {
 	// Put stores what r gives under name. It reads r as a stream and keeps nothing of it in memory. ErrStagingFull when there is no room.
 	Put(ctx context.Context, name string, r io.Reader) (Object, error)
 	// Open reads an object; ErrNoObject if there is none.
 	Open(ctx context.Context, name string) (io.ReadCloser, Object, error)
+	// Stat describes an object as Open would, without reading it; ErrNoObject if there is none.
+	Stat(ctx context.Context, name string) (Object, error)
 	// Delete removes an object. It is no error if there is none.
 	Delete(ctx context.Context, name string) error
 }
