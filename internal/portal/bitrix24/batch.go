@@ -6,72 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // maxCommands is how many commands the portal takes in one batch.
 const maxCommands = 50
 
-// params are the parameters of a method: texts, whole numbers, lists of texts or whole numbers, and params.
-type params map[string]any
-
-// query writes params the way PHP reads them from a query: a[b][0]=c, in the order of names.
-func (p params) query() string {
-	var b strings.Builder
-	p.write(&b, "")
-	return b.String()
-}
-
-func (p params) write(b *strings.Builder, prefix string) {
-	names := make([]string, 0, len(p))
-	for name := range p {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		key := url.QueryEscape(name)
-		if prefix != "" {
-			key = prefix + "%5B" + key + "%5D"
-		}
-		switch v := p[name].(type) {
-		case params:
-			v.write(b, key)
-		case []string:
-			for i, item := range v {
-				pair(b, key+"%5B"+strconv.Itoa(i)+"%5D", item)
-			}
-		case string:
-			pair(b, key, v)
-		case int:
-			pair(b, key, strconv.Itoa(v))
-		case int64:
-			pair(b, key, strconv.FormatInt(v, 10))
-		default:
-			panic(fmt.Sprintf("parameter %s has a type that no query can hold: %T", name, v))
-		}
-	}
-}
-
-func pair(b *strings.Builder, key, value string) {
-	if b.Len() > 0 {
-		b.WriteByte('&')
-	}
-	b.WriteString(key)
-	b.WriteByte('=')
-	b.WriteString(url.QueryEscape(value))
-}
-
 // command is one call inside a batch. Later commands can use its result by its key.
 type command struct {
 	key    string
 	method string
-	params params
+	params wire.Params
 }
 
 // commands are written as one map in their order, because the portal works through them in that order.
@@ -85,7 +33,7 @@ func (cs commands) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(cmd.method + "?" + cmd.params.query())
+		value, err := json.Marshal(cmd.method + "?" + cmd.params.Query())
 		if err != nil {
 			return nil, err
 		}
@@ -104,14 +52,14 @@ type reply struct {
 }
 
 type batchResult struct {
-	Result table[json.RawMessage] `json:"result"`
-	Errors table[object[refused]] `json:"result_error"`
-	Times  table[object[timing]]  `json:"result_time"`
+	Result wire.Table[json.RawMessage]          `json:"result"`
+	Errors wire.Table[wire.Object[refused]]     `json:"result_error"`
+	Times  wire.Table[wire.Object[wire.Timing]] `json:"result_time"`
 }
 
 type refused struct {
-	Code        text `json:"error"`
-	Description text `json:"error_description"`
+	Code        wire.Text `json:"error"`
+	Description wire.Text `json:"error_description"`
 }
 
 // sendBatch sends commands in one request, once, and gives the reply of each. Its error is that of the request as a whole.
@@ -131,20 +79,20 @@ func (c *Client) sendBatch(ctx context.Context, cs commands) ([]reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	var got object[batchResult]
+	var got wire.Object[batchResult]
 	if err := json.Unmarshal(a.Result, &got); err != nil {
 		return nil, c.puzzled(methodBatch, "its result", err)
 	}
 	now := time.Now()
 	replies := make([]reply, len(cs))
 	for i, cmd := range cs {
-		t := got.v.Times[cmd.key].v
-		if e, ok := got.v.Errors[cmd.key]; ok {
-			replies[i].err = c.refuse(cmd.method, 0, string(e.v.Code), string(e.v.Description), t, now)
+		t := got.V.Times[cmd.key].V
+		if e, ok := got.V.Errors[cmd.key]; ok {
+			replies[i].err = c.refuse(cmd.method, 0, string(e.V.Code), string(e.V.Description), t, now)
 			continue
 		}
-		c.operating.report(cmd.method, t, now)
-		result, ok := got.v.Result[cmd.key]
+		c.operating.Report(cmd.method, spent(t), now)
+		result, ok := got.V.Result[cmd.key]
 		if !ok {
 			replies[i].err = c.puzzled(cmd.method, "the batch says nothing of this command", nil)
 			continue

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // MaxCalls is how many calls RegisterFinish takes at once: each is two commands of a batch.
@@ -22,30 +23,16 @@ const (
 	maxPhone      = 20
 )
 
-// Outcome is what became of one call.
-type Outcome struct {
-	Finished portal.Finished // CallID is known once Registered
-	// Registered: the portal holds the call. With Err it is a live call there, and only finish is missing.
-	Registered bool
-	Err        error // *portal.Error of this call: register or finish was refused, or its outcome is unknown
-}
-
-// Ending is a call that is registered already, and how it ended.
-type Ending struct {
-	CallID portal.CallID
-	Call   portal.Call
-}
-
 // RegisterFinish registers and finishes up to MaxCalls calls in one request, in their order, without a card and without a message in the
 // chat. It gives one Outcome for each call. An error is that of the whole request, with no Outcomes: its class holds for every call, and
 // when it is portal.Unknown any of them may have been registered, finished, or neither.
 //
 // It is not idempotent: the portal makes a new call each time, except within half an hour of the start of an unfinished one.
-func (c *Client) RegisterFinish(ctx context.Context, calls []portal.Call) ([]Outcome, error) {
+func (c *Client) RegisterFinish(ctx context.Context, calls []portal.Call) ([]portal.Outcome, error) {
 	if len(calls) > MaxCalls {
 		return nil, fmt.Errorf("register %d calls: at most %d at once", len(calls), MaxCalls)
 	}
-	outcomes := make([]Outcome, len(calls))
+	outcomes := make([]portal.Outcome, len(calls))
 	var cs commands
 	var sent []int
 	for i, call := range calls {
@@ -71,15 +58,15 @@ func (c *Client) RegisterFinish(ctx context.Context, calls []portal.Call) ([]Out
 
 // FinishAll finishes up to MaxEndings calls that are registered already, in one request. Its answers are as those of RegisterFinish;
 // Registered is false when the portal does not know the call (any more), which is also how it answers for a call finished before.
-func (c *Client) FinishAll(ctx context.Context, endings []Ending) ([]Outcome, error) {
+func (c *Client) FinishAll(ctx context.Context, endings []portal.Ending) ([]portal.Outcome, error) {
 	if len(endings) > MaxEndings {
 		return nil, fmt.Errorf("finish %d calls: at most %d at once", len(endings), MaxEndings)
 	}
-	outcomes := make([]Outcome, len(endings))
+	outcomes := make([]portal.Outcome, len(endings))
 	var cs commands
 	var sent []int
 	for i, end := range endings {
-		outcomes[i] = Outcome{Finished: portal.Finished{CallID: end.CallID}, Registered: true}
+		outcomes[i] = portal.Outcome{Finished: portal.Finished{CallID: end.CallID}, Registered: true}
 		if end.Call.UserID <= 0 {
 			outcomes[i].Err = unfit(methodFinish, end.Call)
 			continue
@@ -134,8 +121,8 @@ func unfit(method string, call portal.Call) *portal.Error {
 	return e
 }
 
-func registration(call portal.Call) params {
-	p := params{
+func registration(call portal.Call) wire.Params {
+	p := wire.Params{
 		"USER_ID":          call.UserID,
 		"PHONE_NUMBER":     call.Phone,
 		"TYPE":             int(call.Type),
@@ -154,8 +141,8 @@ func registration(call portal.Call) params {
 	return p
 }
 
-func ending(id string, call portal.Call) params {
-	return params{
+func ending(id string, call portal.Call) wire.Params {
+	return wire.Params{
 		"CALL_ID":     id,
 		"USER_ID":     call.UserID,
 		"DURATION":    call.Duration,
@@ -165,34 +152,34 @@ func ending(id string, call portal.Call) params {
 }
 
 type registered struct {
-	CallID    text            `json:"CALL_ID"`
+	CallID    wire.Text       `json:"CALL_ID"`
 	LeadError json.RawMessage `json:"LEAD_CREATION_ERROR"`
 }
 
 type finished struct {
-	ID       number                 `json:"ID"`
-	CallID   text                   `json:"CALL_ID"`
-	Activity number                 `json:"CRM_ACTIVITY_ID"`
-	Errors   table[json.RawMessage] `json:"ERRORS"`
+	ID       wire.Number                 `json:"ID"`
+	CallID   wire.Text                   `json:"CALL_ID"`
+	Activity wire.Number                 `json:"CRM_ACTIVITY_ID"`
+	Errors   wire.Table[json.RawMessage] `json:"ERRORS"`
 }
 
 // outcome puts together what register and finish of one call answered. After a refused register the portal runs finish with the
 // reference as it is written, which finds no call: that error says nothing.
-func (c *connection) outcome(register, finish reply) Outcome {
+func (c *connection) outcome(register, finish reply) portal.Outcome {
 	if register.err != nil {
-		return Outcome{Err: register.err}
+		return portal.Outcome{Err: register.err}
 	}
-	var r object[registered]
-	if err := json.Unmarshal(register.result, &r); err != nil || r.v.CallID == "" {
-		return Outcome{Err: c.puzzled(methodRegister, "it has no CALL_ID", err)}
+	var r wire.Object[registered]
+	if err := json.Unmarshal(register.result, &r); err != nil || r.V.CallID == "" {
+		return portal.Outcome{Err: c.puzzled(methodRegister, "it has no CALL_ID", err)}
 	}
-	o := Outcome{Registered: true, Finished: portal.Finished{CallID: portal.CallID(r.v.CallID)}}
+	o := portal.Outcome{Registered: true, Finished: portal.Finished{CallID: portal.CallID(r.V.CallID)}}
 	if e := c.finished(finish, &o.Finished); e != nil {
 		o.Err = e
 		return o
 	}
 	if o.Finished.ActivityID == 0 && o.Finished.CRMNote == "" {
-		o.Finished.CRMNote = words(r.v.LeadError)
+		o.Finished.CRMNote = wire.Words(r.V.LeadError)
 	}
 	return o
 }
@@ -202,16 +189,16 @@ func (c *connection) finished(r reply, f *portal.Finished) *portal.Error {
 	if r.err != nil {
 		return r.err
 	}
-	var got object[finished]
-	if err := json.Unmarshal(r.result, &got); err != nil || got.v.CallID == "" {
+	var got wire.Object[finished]
+	if err := json.Unmarshal(r.result, &got); err != nil || got.V.CallID == "" {
 		return c.puzzled(methodFinish, "it has no CALL_ID", err)
 	}
-	if id := portal.CallID(got.v.CallID); id != f.CallID {
+	if id := portal.CallID(got.V.CallID); id != f.CallID {
 		return c.puzzled(methodFinish, fmt.Sprintf("it tells of call %s in place of %s", id, f.CallID), nil)
 	}
-	f.StatID, f.ActivityID = int64(got.v.ID), int64(got.v.Activity)
+	f.StatID, f.ActivityID = int64(got.V.ID), int64(got.V.Activity)
 	if f.ActivityID == 0 {
-		f.CRMNote = words(got.v.Errors["ACTIVITY_CREATION"])
+		f.CRMNote = wire.Words(got.V.Errors["ACTIVITY_CREATION"])
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"sverka/internal/portal/bitrix24/limit"
 	"sverka/internal/secret"
 )
 
@@ -59,8 +60,8 @@ type connection struct {
 	retryFor  time.Duration
 	userAgent string
 	log       *logrus.Entry
-	bucket    *bucket
-	operating *operating
+	bucket    *limit.Bucket
+	operating *limit.Operating
 
 	mu       sync.Mutex
 	counters Counters
@@ -90,8 +91,8 @@ func New(cfg Config) (*Client, error) {
 		retryFor:  orDefault(cfg.RetryFor, DefaultRetryFor),
 		userAgent: orDefault(cfg.UserAgent, "sverka"),
 		log:       cfg.Log,
-		bucket:    newBucket(orDefault(cfg.Burst, DefaultBurst), orDefault(cfg.PerSecond, DefaultPerSecond)),
-		operating: newOperating(),
+		bucket:    limit.NewBucket(orDefault(cfg.Burst, DefaultBurst), orDefault(cfg.PerSecond, DefaultPerSecond)),
+		operating: limit.NewOperating(),
 		counters:  Counters{Methods: map[string]int64{}},
 	}
 	if c.log == nil {
@@ -144,7 +145,7 @@ func (c *Client) Counters() Counters {
 	defer c.mu.Unlock()
 	got := c.counters
 	got.Methods = maps.Clone(got.Methods)
-	got.Operating = c.operating.seconds()
+	got.Operating = c.operating.Seconds()
 	return got
 }
 

@@ -7,18 +7,19 @@ import (
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // user is an employee as user.get and profile write him.
 type user struct {
-	ID       number `json:"ID"`
-	Active   flag   `json:"ACTIVE"`
-	Admin    flag   `json:"ADMIN"`
-	Name     text   `json:"NAME"`
-	LastName text   `json:"LAST_NAME"`
-	Inner    text   `json:"UF_PHONE_INNER"`
-	Mobile   text   `json:"PERSONAL_MOBILE"`
-	Work     text   `json:"WORK_PHONE"`
+	ID       wire.Number `json:"ID"`
+	Active   wire.Flag   `json:"ACTIVE"`
+	Admin    wire.Flag   `json:"ADMIN"`
+	Name     wire.Text   `json:"NAME"`
+	LastName wire.Text   `json:"LAST_NAME"`
+	Inner    wire.Text   `json:"UF_PHONE_INNER"`
+	Mobile   wire.Text   `json:"PERSONAL_MOBILE"`
+	Work     wire.Text   `json:"WORK_PHONE"`
 }
 
 func (u user) id() int64 { return int64(u.ID) }
@@ -36,35 +37,35 @@ func (u user) employee() portal.Employee {
 
 // Profile gives the owner of the webhook, and whether he is an administrator. It needs no scope: the first question to ask a portal.
 func (c *Client) Profile(ctx context.Context) (owner portal.Employee, admin bool, err error) {
-	a, err := c.call(ctx, reading, methodProfile, params{})
+	a, err := c.call(ctx, reading, methodProfile, wire.Params{})
 	if err != nil {
 		return portal.Employee{}, false, err
 	}
-	var got object[user]
+	var got wire.Object[user]
 	if err := json.Unmarshal(a.Result, &got); err != nil {
 		return portal.Employee{}, false, c.puzzled(methodProfile, "the employee", err)
 	}
-	if got.v.ID <= 0 { // how the portal tells of a dismissed employee
+	if got.V.ID <= 0 { // how the portal tells of a dismissed employee
 		return portal.Employee{}, false, &portal.Error{
 			Class: portal.Access, Method: methodProfile, Text: "the owner of the webhook is dismissed", Hint: hintWebhook,
 		}
 	}
-	owner = got.v.employee()
+	owner = got.V.employee()
 	owner.Active = true
-	return owner, bool(got.v.Admin), nil
+	return owner, bool(got.V.Admin), nil
 }
 
 // ServerTime gives the clock of the portal, in its own zone.
 func (c *Client) ServerTime(ctx context.Context) (time.Time, error) {
-	a, err := c.call(ctx, reading, methodTime, params{})
+	a, err := c.call(ctx, reading, methodTime, wire.Params{})
 	if err != nil {
 		return time.Time{}, err
 	}
-	var s text
+	var s wire.Text
 	if err := json.Unmarshal(a.Result, &s); err != nil {
 		return time.Time{}, c.puzzled(methodTime, "the time", err)
 	}
-	t, err := moment(string(s))
+	t, err := wire.Moment(string(s))
 	if err != nil {
 		return time.Time{}, c.puzzled(methodTime, "the time", err)
 	}
@@ -76,8 +77,8 @@ func (c *Client) ServerTime(ctx context.Context) (time.Time, error) {
 func (c *Client) Employees(ctx context.Context) ([]portal.Employee, error) {
 	l := listing{
 		method: methodUsers,
-		sort:   params{"sort": "ID", "order": "ASC"},
-		other: params{
+		sort:   wire.Params{"sort": "ID", "order": "ASC"},
+		other: wire.Params{
 			"ADMIN_MODE": 1,
 			"select":     []string{"ID", "ACTIVE", "NAME", "LAST_NAME", "UF_PHONE_INNER", "PERSONAL_MOBILE", "WORK_PHONE"},
 		},

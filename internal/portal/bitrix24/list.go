@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // pageSize is the length of a page of any list, which the portal fixes.
@@ -13,16 +15,16 @@ const pageSize = 50
 // listing is a method that gives rows in pages, in the order of their ids.
 type listing struct {
 	method string
-	sort   params // how the method is asked to sort by ID
-	filter params
-	other  params
+	sort   wire.Params // how the method is asked to sort by ID
+	filter wire.Params
+	other  wire.Params
 }
 
 // page asks for the page that begins at an offset; -1 gives the first one without counting all rows.
-func (l listing) page(start int) params {
+func (l listing) page(start int) wire.Params {
 	p := maps.Clone(l.other)
 	if p == nil {
-		p = params{}
+		p = wire.Params{}
 	}
 	maps.Copy(p, l.sort)
 	if len(l.filter) > 0 {
@@ -33,10 +35,10 @@ func (l listing) page(start int) params {
 }
 
 // after asks for the first page of the rows behind an id.
-func (l listing) after(id int64) params {
+func (l listing) after(id int64) wire.Params {
 	filter := maps.Clone(l.filter)
 	if filter == nil {
-		filter = params{}
+		filter = wire.Params{}
 	}
 	filter[">ID"] = id
 	l.filter = filter
@@ -54,7 +56,7 @@ type reader[T row] struct {
 
 // page takes in one page, and gives its length and its highest id.
 func (r *reader[T]) page(c *connection, result json.RawMessage) (length int, highest int64, err error) {
-	var rows list[T]
+	var rows wire.List[T]
 	if err := json.Unmarshal(result, &rows); err != nil {
 		return 0, 0, c.puzzled(r.list.method, "its rows", err)
 	}

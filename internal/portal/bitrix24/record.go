@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // slowest is the slowest line, in bytes per second, on which an upload still gets the time that it needs.
@@ -34,18 +35,18 @@ func (c *Client) AttachFile(
 		return 0, fmt.Errorf("attach %s: the recording is empty", name)
 	}
 	// Without FILE_CONTENT nothing is attached yet, the portal only makes up an address: as harmless as reading.
-	a, err := c.call(ctx, reading, methodAttach, params{"CALL_ID": string(id), "FILENAME": name})
+	a, err := c.call(ctx, reading, methodAttach, wire.Params{"CALL_ID": string(id), "FILENAME": name})
 	if err != nil {
 		return 0, err
 	}
-	var to object[struct {
-		Address text `json:"uploadUrl"`
-		Field   text `json:"fieldName"`
+	var to wire.Object[struct {
+		Address wire.Text `json:"uploadUrl"`
+		Field   wire.Text `json:"fieldName"`
 	}]
-	if err := json.Unmarshal(a.Result, &to); err != nil || to.v.Address == "" {
+	if err := json.Unmarshal(a.Result, &to); err != nil || to.V.Address == "" {
 		return 0, c.puzzled(methodAttach, "it has no uploadUrl", err)
 	}
-	x, err := c.upload(string(to.v.Address), orDefault(string(to.v.Field), "file"), name, size, open)
+	x, err := c.upload(string(to.V.Address), orDefault(string(to.V.Field), "file"), name, size, open)
 	if err != nil {
 		return 0, err
 	}
@@ -57,13 +58,13 @@ func (c *Client) AttachFile(
 	if err != nil {
 		return 0, err
 	}
-	var done object[struct {
-		FileID number `json:"FILE_ID"`
+	var done wire.Object[struct {
+		FileID wire.Number `json:"FILE_ID"`
 	}]
-	if err := json.Unmarshal(a.Result, &done); err != nil || done.v.FileID <= 0 {
+	if err := json.Unmarshal(a.Result, &done); err != nil || done.V.FileID <= 0 {
 		return 0, c.puzzled(methodUpload, "it has no FILE_ID", err)
 	}
-	return int64(done.v.FileID), nil
+	return int64(done.V.FileID), nil
 }
 
 // upload makes the request that carries the file.

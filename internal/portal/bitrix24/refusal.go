@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // Names of the methods that the client calls.
@@ -128,7 +129,7 @@ func (r refusal) matches(code, method, text string) bool {
 //
 // The code decides, then the description, and the HTTP status only when neither is known: statuses differ between versions of the
 // portal, and between the portal and its documentation.
-func (c *connection) refuse(method string, status int, code, description string, t timing, now time.Time) *portal.Error {
+func (c *connection) refuse(method string, status int, code, description string, t wire.Timing, now time.Time) *portal.Error {
 	code, description = strings.TrimSpace(code), strings.TrimSpace(description)
 	lower := strings.ToLower(strings.TrimRight(description, ". "))
 	if lower == "" {
@@ -147,7 +148,7 @@ func (c *connection) refuse(method string, status int, code, description string,
 	}
 	switch e.Class {
 	case portal.OperatingTime:
-		e.Until = c.operating.block(method, t, now)
+		e.Until = c.operating.Block(method, t.Reset(), now)
 		e.InFlight = false
 	case portal.Unknown:
 	default:
@@ -173,7 +174,7 @@ func classOfStatus(status int) portal.Class {
 
 // noAnswer makes the error of a complete response that is none of the REST API: a page of a proxy, a login form, a PHP fault.
 func (c *connection) noAnswer(method string, status int, body []byte) *portal.Error {
-	e := &portal.Error{Method: method, Status: status, Text: c.hook.redact.Replace(page(body))}
+	e := &portal.Error{Method: method, Status: status, Text: c.hook.redact.Replace(wire.Page(body))}
 	switch {
 	case status >= 500:
 		e.Class, e.InFlight = portal.Unknown, true

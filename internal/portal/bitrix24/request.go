@@ -19,6 +19,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/limit"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // kind says what a request may do at the portal.
@@ -56,13 +58,13 @@ func (c *connection) exchange(method string, uses map[string]int64, body []byte)
 }
 
 // call calls one method.
-func (c *Client) call(ctx context.Context, k kind, method string, p params) (answer, error) {
+func (c *Client) call(ctx context.Context, k kind, method string, p wire.Params) (wire.Answer, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
-		return answer{}, fmt.Errorf("%s: encode the request: %w", method, err)
+		return wire.Answer{}, fmt.Errorf("%s: encode the request: %w", method, err)
 	}
 	x := c.exchange(method, map[string]int64{method: 1}, body)
-	var a answer
+	var a wire.Answer
 	err = c.repeat(ctx, k, faultTries, func() error {
 		var err error
 		a, err = c.send(ctx, x)
@@ -122,38 +124,42 @@ func lasting(err error) bool {
 }
 
 // send sends an exchange once and judges the answer. Its errors are *portal.Error, but for faults of the body's source.
-func (c *Client) send(ctx context.Context, x exchange) (answer, error) {
+func (c *Client) send(ctx context.Context, x exchange) (wire.Answer, error) {
 	if err := c.admit(ctx, x); err != nil {
-		return answer{}, err
+		return wire.Answer{}, err
 	}
 	began := time.Now()
 	status, location, body, err := c.post(ctx, x)
 	fields := logrus.Fields{"method": x.method, "status": status, "took": time.Since(began).Round(time.Millisecond)}
 	if err != nil {
 		c.log.WithFields(fields).WithError(err).Debug("portal did not answer")
-		return answer{}, err
+		return wire.Answer{}, err
 	}
 	c.log.WithFields(fields).Debug("portal answered")
 	a, e := c.judge(x, status, location, body)
 	if e != nil {
 		switch e.Class {
 		case portal.RateLimited:
-			c.bucket.fill()
+			c.bucket.Fill()
 			c.count(func(n *Counters) { n.Refused++ })
 		case portal.OperatingTime:
 			c.count(func(n *Counters) { n.Refused++ })
 		}
 		return a, e
 	}
-	c.operating.report(x.method, a.Time.v, time.Now())
+	c.operating.Report(x.method, spent(a.Time.V), time.Now())
 	return a, nil
+}
+
+func spent(t wire.Timing) limit.Spent {
+	return limit.Spent{Seconds: float64(t.Operating), Took: float64(t.Duration), Reset: t.Reset()}
 }
 
 // admit waits until the request may go: by the execution time of its methods, then by the bucket. Nothing was sent when it fails.
 func (c *Client) admit(ctx context.Context, x exchange) error {
 	began := time.Now()
 	defer func() { c.count(func(n *Counters) { n.Waited += time.Since(began) }) }()
-	method, blocked, paced := c.operating.gate(x.uses, began)
+	method, blocked, paced := c.operating.Gate(x.uses, began)
 	if method != "" {
 		return &portal.Error{
 			Class: portal.OperatingTime, Method: method, Until: blocked,
@@ -165,7 +171,7 @@ func (c *Client) admit(ctx context.Context, x exchange) error {
 		err = sleep(ctx, time.Until(paced))
 	}
 	if err == nil {
-		err = c.bucket.take(ctx, c.lane)
+		err = c.bucket.Take(ctx, c.lane == Live)
 	}
 	if err == nil {
 		err = context.Cause(ctx)
@@ -264,7 +270,7 @@ func (c *connection) broken(ctx context.Context, x exchange, err error, sent boo
 }
 
 // judge reads a complete response.
-func (c *connection) judge(x exchange, status int, location string, body []byte) (answer, *portal.Error) {
+func (c *connection) judge(x exchange, status int, location string, body []byte) (wire.Answer, *portal.Error) {
 	if status >= 300 && status < 400 {
 		e := &portal.Error{Class: portal.Access, Method: x.method, Status: status, Text: "the portal has moved"}
 		if to, err := c.hook.base.Parse(location); err == nil && to.Host != "" && to.Host != c.hook.base.Host {
@@ -272,20 +278,20 @@ func (c *connection) judge(x exchange, status int, location string, body []byte)
 		} else {
 			e.Text, e.Hint = "the address leads elsewhere", hintNoREST
 		}
-		return answer{}, e
+		return wire.Answer{}, e
 	}
-	a, err := decodeAnswer(body)
+	a, err := wire.Decode(body)
 	switch {
 	case err != nil || a.Error == nil && status >= 400:
 		e := c.noAnswer(x.method, status, body)
 		e.Text = x.redact.Replace(e.Text)
-		return answer{}, e
-	case a.failed(status):
-		e := c.refuse(x.method, status, a.code(), string(a.Description), a.Time.v, time.Now())
+		return wire.Answer{}, e
+	case a.Failed(status):
+		e := c.refuse(x.method, status, a.Code(), string(a.Description), a.Time.V, time.Now())
 		e.Text, e.Code = x.redact.Replace(e.Text), x.redact.Replace(e.Code)
-		return answer{}, e
+		return wire.Answer{}, e
 	case a.Result == nil:
-		return answer{}, c.puzzled(x.method, "it has neither a result nor an error", nil)
+		return wire.Answer{}, c.puzzled(x.method, "it has neither a result nor an error", nil)
 	}
 	return a, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sverka/internal/portal"
+	"sverka/internal/portal/bitrix24/wire"
 )
 
 // margin widens the dates of a filter. The portal shifts them by the time zone of the webhook's owner; the exact limits are compared here.
@@ -19,25 +20,25 @@ const maxIDs = 50
 
 // statRow is a row of the statistics as the portal writes it.
 type statRow struct {
-	ID         number `json:"ID"`
-	CallID     text   `json:"CALL_ID"`
-	ExternalID text   `json:"EXTERNAL_CALL_ID"`
-	UserID     number `json:"PORTAL_USER_ID"`
-	Phone      text   `json:"PHONE_NUMBER"`
-	Line       text   `json:"PORTAL_NUMBER"`
-	Type       number `json:"CALL_TYPE"`
-	Start      text   `json:"CALL_START_DATE"`
-	Duration   number `json:"CALL_DURATION"`
-	Status     text   `json:"CALL_FAILED_CODE"`
-	RecordFile number `json:"RECORD_FILE_ID"`
-	Activity   number `json:"CRM_ACTIVITY_ID"`
-	AppID      text   `json:"REST_APP_ID"`
+	ID         wire.Number `json:"ID"`
+	CallID     wire.Text   `json:"CALL_ID"`
+	ExternalID wire.Text   `json:"EXTERNAL_CALL_ID"`
+	UserID     wire.Number `json:"PORTAL_USER_ID"`
+	Phone      wire.Text   `json:"PHONE_NUMBER"`
+	Line       wire.Text   `json:"PORTAL_NUMBER"`
+	Type       wire.Number `json:"CALL_TYPE"`
+	Start      wire.Text   `json:"CALL_START_DATE"`
+	Duration   wire.Number `json:"CALL_DURATION"`
+	Status     wire.Text   `json:"CALL_FAILED_CODE"`
+	RecordFile wire.Number `json:"RECORD_FILE_ID"`
+	Activity   wire.Number `json:"CRM_ACTIVITY_ID"`
+	AppID      wire.Text   `json:"REST_APP_ID"`
 }
 
 func (r statRow) id() int64 { return int64(r.ID) }
 
 func (c *connection) row(r statRow) (portal.Row, error) {
-	start, err := moment(string(r.Start))
+	start, err := wire.Moment(string(r.Start))
 	if err != nil {
 		return portal.Row{}, c.puzzled(methodStatistic, "CALL_START_DATE of row "+strconv.FormatInt(r.id(), 10), err)
 	}
@@ -58,8 +59,8 @@ func (c *connection) row(r statRow) (portal.Row, error) {
 	}, nil
 }
 
-func statistics(filter params) listing {
-	return listing{method: methodStatistic, sort: params{"SORT": "ID", "ORDER": "ASC"}, filter: filter}
+func statistics(filter wire.Params) listing {
+	return listing{method: methodStatistic, sort: wire.Params{"SORT": "ID", "ORDER": "ASC"}, filter: filter}
 }
 
 // Statistics gives every row whose call started in [from, to) to yield, each once, in no promised order. It is complete, also for rows
@@ -69,7 +70,7 @@ func (c *Client) Statistics(ctx context.Context, from, to time.Time, yield func(
 	if !from.Before(to) {
 		return nil
 	}
-	l := statistics(params{
+	l := statistics(wire.Params{
 		">=CALL_START_DATE": from.Add(-margin).Format(time.RFC3339),
 		"<CALL_START_DATE":  to.Add(margin).Format(time.RFC3339),
 	})
@@ -116,7 +117,7 @@ func (c *Client) statisticsBy(ctx context.Context, field string, ids []string, k
 		for _, id := range chunk {
 			asked[id], folded[fold(id)] = true, true
 		}
-		r := &reader[statRow]{list: statistics(params{field: chunk}), seen: map[int64]struct{}{}}
+		r := &reader[statRow]{list: statistics(wire.Params{field: chunk}), seen: map[int64]struct{}{}}
 		r.yield = func(item statRow) error {
 			switch id := key(item); {
 			case asked[id]:

@@ -1,4 +1,7 @@
-package bitrix24
+// Package limit keeps a client below the limits of a Bitrix24 portal: requests per second over all methods, and execution time per method.
+//
+// Source: the page on limits of Bitrix24's documentation.
+package limit
 
 import (
 	"context"
@@ -7,9 +10,9 @@ import (
 	"time"
 )
 
-// bucket is the portal's leaky bucket as seen from here: each request adds one, it leaks at a steady rate, and a request that would make
+// Bucket is the portal's leaky bucket as seen from here: each request adds one, it leaks at a steady rate, and a request that would make
 // it overflow waits. Waiting requests are served first come, first served within a lane, live before bulk.
-type bucket struct {
+type Bucket struct {
 	size    float64
 	leak    float64 // per second
 	reserve float64 // of size, for live requests only
@@ -22,19 +25,20 @@ type bucket struct {
 	timer *time.Timer
 }
 
-func newBucket(size int, perSecond float64) *bucket {
-	b := &bucket{size: float64(size), leak: perSecond, at: time.Now()}
+// NewBucket makes an empty bucket for size requests at once that loses perSecond of them. A fifth of it is kept for live requests.
+func NewBucket(size int, perSecond float64) *Bucket {
+	b := &Bucket{size: float64(size), leak: perSecond, at: time.Now()}
 	if size > 1 {
 		b.reserve = max(1, float64(size/5))
 	}
 	return b
 }
 
-// take waits for a place in the bucket. Its error is that of ctx; then no place was taken.
-func (b *bucket) take(ctx context.Context, lane Lane) error {
+// Take waits for a place in the bucket. Its error is that of ctx; then no place was taken.
+func (b *Bucket) Take(ctx context.Context, live bool) error {
 	granted := make(chan struct{})
 	b.mu.Lock()
-	queue := b.queue(lane)
+	queue := b.queue(live)
 	*queue = append(*queue, granted)
 	b.serve()
 	b.mu.Unlock()
@@ -54,15 +58,15 @@ func (b *bucket) take(ctx context.Context, lane Lane) error {
 	return context.Cause(ctx)
 }
 
-func (b *bucket) queue(lane Lane) *[]chan struct{} {
-	if lane == Live {
+func (b *Bucket) queue(live bool) *[]chan struct{} {
+	if live {
 		return &b.live
 	}
 	return &b.bulk
 }
 
 // serve grants what there is room for and sets the timer for the next grant. The caller holds mu.
-func (b *bucket) serve() {
+func (b *Bucket) serve() {
 	now := time.Now()
 	b.level = max(0, b.level-now.Sub(b.at).Seconds()*b.leak)
 	b.at = now
@@ -85,7 +89,7 @@ func (b *bucket) serve() {
 	}
 }
 
-func (b *bucket) wakeIn(d time.Duration) {
+func (b *Bucket) wakeIn(d time.Duration) {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
@@ -96,8 +100,8 @@ func (b *bucket) wakeIn(d time.Duration) {
 	})
 }
 
-// fill makes the bucket full: the portal said that its own is, so others on this machine use it too.
-func (b *bucket) fill() {
+// Fill makes the bucket full: the portal said that its own is, so others on this machine use it too.
+func (b *Bucket) Fill() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.level, b.at = b.size, time.Now()

@@ -1,4 +1,4 @@
-package bitrix24
+package wire
 
 import (
 	"bytes"
@@ -15,13 +15,11 @@ import (
 	"time"
 )
 
-// The types here read what PHP writes: an empty map as [], a list with holes as a map, numbers as strings, and null or false for nothing.
-// A value of another shape reads as nothing, and whoever needs the value says that it is missing.
+// Text is a string, or a number as it is written.
+type Text string
 
-// text is a string, or a number as it is written.
-type text string
-
-func (t *text) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Text) UnmarshalJSON(b []byte) error {
 	*t = ""
 	switch b[0] {
 	case '"':
@@ -29,46 +27,49 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	case 'n', 'f', 't', '[', '{':
 		return nil
 	}
-	*t = text(b)
+	*t = Text(b)
 	return nil
 }
 
-// number is a whole number, or a text of one.
-type number int64
+// Number is a whole number, or a text of one.
+type Number int64
 
-func (n *number) UnmarshalJSON(b []byte) error {
-	var f decimal
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *Number) UnmarshalJSON(b []byte) error {
+	var f Decimal
 	*n = 0
 	s := strings.Trim(string(b), `"`)
 	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		*n = number(i)
+		*n = Number(i)
 		return nil
 	}
 	if err := f.UnmarshalJSON(b); err != nil {
 		return err
 	}
-	if f == decimal(math.Trunc(float64(f))) && math.Abs(float64(f)) < 1<<53 {
-		*n = number(f)
+	if f == Decimal(math.Trunc(float64(f))) && math.Abs(float64(f)) < 1<<53 {
+		*n = Number(f)
 	}
 	return nil
 }
 
-// decimal is a number, or a text of one.
-type decimal float64
+// Decimal is a number, or a text of one.
+type Decimal float64
 
-func (d *decimal) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Decimal) UnmarshalJSON(b []byte) error {
 	*d = 0
 	f, err := strconv.ParseFloat(strings.TrimSpace(strings.Trim(string(b), `"`)), 64)
 	if err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
-		*d = decimal(f)
+		*d = Decimal(f)
 	}
 	return nil
 }
 
-// flag is a truth value: true, 1, "Y".
-type flag bool
+// Flag is a truth value: true, 1, "Y".
+type Flag bool
 
-func (f *flag) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *Flag) UnmarshalJSON(b []byte) error {
 	switch strings.ToLower(strings.Trim(string(b), `"`)) {
 	case "true", "1", "y", "yes":
 		*f = true
@@ -78,22 +79,24 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// object is a map of known members; anything else reads as an empty one.
-type object[T any] struct{ v T }
+// Object is a map of known members; anything else reads as an empty one.
+type Object[T any] struct{ V T }
 
-func (o *object[T]) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Object[T]) UnmarshalJSON(b []byte) error {
 	var zero T
-	o.v = zero
+	o.V = zero
 	if b[0] != '{' {
 		return nil
 	}
-	return json.Unmarshal(b, &o.v)
+	return json.Unmarshal(b, &o.V)
 }
 
-// table is a map by name; an array is one whose names are its places.
-type table[T any] map[string]T
+// Table is a map by name; an array is one whose names are its places.
+type Table[T any] map[string]T
 
-func (t *table[T]) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Table[T]) UnmarshalJSON(b []byte) error {
 	*t = nil
 	switch b[0] {
 	case '{':
@@ -103,7 +106,7 @@ func (t *table[T]) UnmarshalJSON(b []byte) error {
 		if err := json.Unmarshal(b, &items); err != nil {
 			return err
 		}
-		*t = make(table[T], len(items))
+		*t = make(Table[T], len(items))
 		for i, item := range items {
 			(*t)[strconv.Itoa(i)] = item
 		}
@@ -111,10 +114,11 @@ func (t *table[T]) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// list is an array; a map is one in the order it is written.
-type list[T any] []T
+// List is an array; a map is one in the order it is written.
+type List[T any] []T
 
-func (l *list[T]) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *List[T]) UnmarshalJSON(b []byte) error {
 	*l = nil
 	switch b[0] {
 	case '[':
@@ -141,37 +145,38 @@ func (l *list[T]) UnmarshalJSON(b []byte) error {
 	return fmt.Errorf("want a list, got %.20s", b)
 }
 
-// timing is the member time of an answer.
-type timing struct {
-	Finish    decimal `json:"finish"` // Unix time of the portal's clock
-	Duration  decimal `json:"duration"`
-	Operating decimal `json:"operating"` // seconds of this method in the window
-	ResetAt   decimal `json:"operating_reset_at"`
+// Timing is the member time of an answer.
+type Timing struct {
+	Finish    Decimal `json:"finish"` // Unix time of the portal's clock
+	Duration  Decimal `json:"duration"`
+	Operating Decimal `json:"operating"` // seconds of this method in the window
+	ResetAt   Decimal `json:"operating_reset_at"`
 }
 
-// reset gives how long a method at its limit rests, by the portal's own clock.
-func (t timing) reset() time.Duration {
+// Reset gives how long it takes until the oldest minute falls out of the window, by the portal's own clock. The portal counts in minutes:
+// a minute when it says nothing of use, and never more than the window of ten.
+func (t Timing) Reset() time.Duration {
 	if t.ResetAt <= t.Finish || t.Finish <= 0 {
-		return operatingMinute
+		return time.Minute
 	}
-	return time.Duration(min(float64(t.ResetAt-t.Finish), operatingWindow)*float64(time.Second)) + time.Second
+	return min(time.Duration(float64(t.ResetAt-t.Finish)*float64(time.Second)), 10*time.Minute) + time.Second
 }
 
-// answer is what the portal sends back for any method.
-type answer struct {
+// Answer is what the portal sends back for any method.
+type Answer struct {
 	Result      json.RawMessage `json:"result"`
-	Error       *text           `json:"error"`
-	Description text            `json:"error_description"`
-	Total       number          `json:"total"`
-	Time        object[timing]  `json:"time"`
+	Error       *Text           `json:"error"`
+	Description Text            `json:"error_description"`
+	Total       Number          `json:"total"`
+	Time        Object[Timing]  `json:"time"`
 }
 
 var errNoJSON = errors.New("the answer is no JSON object")
 
-// decodeAnswer reads an answer. A byte order mark, which self-hosted portals are known to send, is no error.
-func decodeAnswer(body []byte) (answer, error) {
+// Decode reads an answer. A byte order mark, which self-hosted portals are known to send, is no error.
+func Decode(body []byte) (Answer, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
-	var a answer
+	var a Answer
 	if len(body) == 0 || body[0] != '{' {
 		return a, errNoJSON
 	}
@@ -179,20 +184,21 @@ func decodeAnswer(body []byte) (answer, error) {
 	return a, err
 }
 
-// failed reports whether an answer tells of an error. Some methods send an empty error code with only a description.
-func (a answer) failed(status int) bool {
+// Failed reports whether an answer tells of an error. Some methods send an empty error code with only a description.
+func (a Answer) Failed(status int) bool {
 	return status >= 400 || a.Error != nil && (*a.Error != "" || a.Result == nil)
 }
 
-func (a answer) code() string {
+// Code gives the error code, "" if there is none.
+func (a Answer) Code() string {
 	if a.Error == nil {
 		return ""
 	}
 	return string(*a.Error)
 }
 
-// words gives all texts inside a value, for messages that come as a text, a list or a map.
-func words(raw json.RawMessage) string {
+// Words gives all texts inside a value, for messages that come as a text, a list or a map.
+func Words(raw json.RawMessage) string {
 	var v any
 	if json.Unmarshal(raw, &v) != nil {
 		return ""
@@ -225,8 +231,8 @@ var (
 	tags   = regexp.MustCompile(`(?s)<[^>]*(>|$)`)
 )
 
-// page gives the first words of a page that came instead of an answer, for people.
-func page(body []byte) string {
+// Page gives the first words of a page that came instead of an answer, for people.
+func Page(body []byte) string {
 	const most = 160
 	s := string(body[:min(len(body), 64<<10)])
 	heading := ""
@@ -241,8 +247,8 @@ func page(body []byte) string {
 	return s
 }
 
-// moment reads a time of the portal: ISO 8601 with an offset, never without.
-func moment(s string) (time.Time, error) {
+// Moment reads a time of the portal: ISO 8601 with an offset, never without.
+func Moment(s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05-0700", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05-0700"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t, nil
