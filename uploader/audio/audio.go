@@ -66,7 +66,7 @@ type Info struct {
 	State    State
 	Rate     int           // samples a second; 0: unknown
 	Duration time.Duration // 0: unknown. An estimate for MP3 without a Xing header; Walk measures it
-	Promised int64         // bytes that the file has if its header is right; 0: the header does not say
+	Promised int64         // of a Cut file: the bytes it has if its header is right
 	Data     int64         // WAV only: offset of the first sample
 }
 
@@ -183,7 +183,7 @@ func wavState(info Info, size, riff, length, perSecond int64) Info {
 	case length > have:
 		info.State, info.Promised = Cut, info.Data+length
 	case length == have || length+length%2 == have || riff == size || riff+riff%2 == size:
-		info.State, info.Promised = Closed, size
+		info.State = Closed
 	default: // the header is older than the data
 		info.State, play = Open, have
 	}
@@ -235,7 +235,7 @@ func inspectWebM(r io.ReaderAt, size int64) (Info, error) {
 			case end > size:
 				info.State, info.Promised = Cut, end
 			default:
-				info.State, info.Promised = Closed, end
+				info.State = Closed
 			}
 			return info, nil
 		}
@@ -270,15 +270,24 @@ func vint(b []byte) (value int64, n int, known bool) {
 	return value, n, value != 1<<(7*n)-1
 }
 
-// inspectOgg looks for the mark of the last page.
+// inspectOgg looks for the mark of the last page, and that the page is whole.
 func inspectOgg(r io.ReaderAt, size int64) (Info, error) {
-	const page = 65307 // the longest page
-	tail := make([]byte, min(size, 2*page))
+	const longest, header = 65307, 27 // bytes of a page and of the fixed part of its header
+	tail := make([]byte, min(size, 2*longest))
 	if err := readAt(r, tail, size-int64(len(tail))); err != nil {
 		return Info{}, err
 	}
 	info := Info{Format: Ogg, Rate: 48000, State: Open}
-	if at := bytes.LastIndex(tail, []byte("OggS")); at >= 0 && at+27 <= len(tail) && tail[at+5]&4 != 0 {
+	page := tail[max(0, bytes.LastIndex(tail, []byte("OggS"))):]
+	if len(page) < header || page[5]&4 == 0 {
+		return info, nil
+	}
+	segments := int(page[26])
+	end := header + segments
+	for _, n := range page[header:min(end, len(page))] {
+		end += int(n)
+	}
+	if end <= len(page) {
 		info.State = Closed
 	}
 	return info, nil
