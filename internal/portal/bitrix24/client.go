@@ -55,7 +55,7 @@ type Client struct {
 
 type connection struct {
 	hook      webhook
-	http      *http.Client
+	transport http.RoundTripper // not an http.Client: a redirect of a renamed portal must not be followed, the POST would lose its body
 	timeout   time.Duration
 	retryFor  time.Duration
 	userAgent string
@@ -100,14 +100,8 @@ func New(cfg Config) (*Client, error) {
 		quiet.SetOutput(io.Discard)
 		c.log = logrus.NewEntry(quiet)
 	}
-	transport := cfg.Transport
-	if transport == nil {
-		transport = newTransport()
-	}
-	c.http = &http.Client{
-		Transport: transport,
-		// A renamed portal answers 302, and following it would turn the POST into a GET without its body.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	if c.transport = cfg.Transport; c.transport == nil {
+		c.transport = newTransport()
 	}
 	return &Client{connection: c, lane: Bulk}, nil
 }

@@ -211,7 +211,7 @@ func (c *Client) post(ctx context.Context, x exchange) (status int, location str
 			n.Methods[m] += times
 		}
 	})
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	var unreadable *sourceError
 	if errors.As(err, &unreadable) {
 		return 0, "", nil, unreadable // the body stayed shorter than announced: the portal cannot have worked on it
@@ -246,7 +246,7 @@ func dialling(err error) bool {
 func (c *connection) broken(ctx context.Context, x exchange, err error, sent bool) *portal.Error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // the wrapping shows the address, and with it the code
+		err = wrapped.Err // a transport from outside may wrap it, and the wrapping shows the address, and with it the code
 	}
 	if errors.Is(context.Cause(ctx), errTooSlow) {
 		err = fmt.Errorf("%w: waited %s", errTooSlow, x.timeout)
@@ -291,7 +291,9 @@ func (c *connection) judge(x exchange, status int, location string, body []byte)
 		e.Text, e.Code = x.redact.Replace(e.Text), x.redact.Replace(e.Code)
 		return wire.Answer{}, e
 	case a.Result == nil:
-		return wire.Answer{}, c.puzzled(x.method, "it has neither a result nor an error", nil)
+		e := c.puzzled(x.method, "it has neither a result nor an error", nil)
+		e.Status = status
+		return wire.Answer{}, e
 	}
 	return a, nil
 }
