@@ -298,7 +298,7 @@ func (b *backfill) delivered(r deliver.Result, queue *errands, done *verifyList)
 	}
 	b.counts.Delivered++
 	switch {
-	case r.Want.Record == nil:
+	case r.Want.Record == nil, r.Part.FileID != 0:
 		done.add(errand{want: r.Want, part: r.Part})
 	case b.scope.Recordings:
 		queue.put(errand{want: r.Want, part: r.Part})

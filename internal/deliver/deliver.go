@@ -180,7 +180,7 @@ func (d *Deliverer) look(ctx context.Context, q *queue, items []*item) error {
 		case there:
 			doubt := it.part.InDoubt()
 			it.part.Settle()
-			it.part.CallID, it.part.StatID, it.part.ActivityID = row.CallID, row.ID, row.ActivityID
+			it.part.CallID, it.part.StatID, it.part.ActivityID, it.part.FileID = row.CallID, row.ID, row.ActivityID, row.RecordFileID
 			it.part.Adopted = !doubt
 			if err := it.part.Apply(ledger.Adopt); err != nil {
 				return fmt.Errorf("adopt call %s: %w", it.part.ExternalID, err)
