@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/nyaruka/phonenumbers"
 
+	"sverka/internal/phone"
 	"sverka/internal/secret"
 )
 
@@ -82,7 +82,8 @@ func s3Keys() []string {
 func (r *configReader) site(cfg *Config) {
 	r.check(siteName.MatchString(cfg.Site), "site", "must be a short name of letters, digits and . _ -")
 	cfg.Country = strings.ToUpper(cfg.Country)
-	r.check(phonenumbers.GetCountryCodeForRegion(cfg.Country) != 0, "country", "must be a country of two letters like RU")
+	_, err := phone.New(cfg.Country)
+	r.check(err == nil, "country", "must be a country of two letters like RU")
 }
 
 func (r *configReader) cdr(c *CDRConfig) {
