@@ -37,8 +37,12 @@ func Open(ctx context.Context, path string, now func() time.Time) (*Ledger, erro
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w; set ledger.dsn to a file that sverka may write", path, err)
 	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
 	// A power cut must not undo what the portal was told: every commit reaches the disk before the request leaves.
-	dsn := (&url.URL{Scheme: "file", Opaque: filepath.ToSlash(path)}).String() +
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=foreign_keys(1)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
