@@ -15,8 +15,9 @@ import (
 // margin widens the dates of a filter. The portal shifts them by the time zone of the webhook's owner; the exact limits are compared here.
 const margin = 24 * time.Hour
 
-// maxIDs is how many ids one command of a batch asks for.
-const maxIDs = 50
+// maxIDs is how many ids one command of a batch asks for. It is less than a page, so that a page with one row for each, and a few
+// duplicates, is not full and needs no look behind it.
+const maxIDs = 40
 
 // statRow is a row of the statistics as the portal writes it.
 type statRow struct {
