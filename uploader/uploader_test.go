@@ -789,7 +789,7 @@ func TestConverterFails(t *testing.T) {
 func script(t *testing.T, body string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "ffmpeg")
-	// Another test that forks while the file is open for writing would make it busy; a rename after closing does not help, a lock does.
+	// A process that another test forks now would inherit the open file, and the kernel runs no file that is open for writing.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
@@ -819,8 +819,11 @@ func TestChangedMeanwhile(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	pid := filepath.Join(t.TempDir(), "pid")
-	fake := script(t, "echo $$ >"+pid+".new; mv "+pid+".new "+pid+"; exec sleep 600")
+	running := filepath.Join(t.TempDir(), "running")
+	if err := syscall.Mkfifo(running, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fake := script(t, "echo yes >"+running+"; exec sleep 600")
 	b := setup(t, func(c *uploader.Config) { c.FFmpeg = fake })
 	b.sound(day+"a.wav", 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -829,8 +832,8 @@ func TestCancel(t *testing.T) {
 		_, err := b.Stage(ctx, job("a.wav"))
 		done <- err
 	}()
-	for _, err := os.Stat(pid); err != nil; _, err = os.Stat(pid) {
-		runtime.Gosched() // until ffmpeg runs
+	if _, err := os.ReadFile(running); err != nil { // blocks until ffmpeg runs
+		t.Fatal(err)
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
@@ -1032,10 +1035,11 @@ func (p refusing) AttachFile(context.Context, portal.CallID, string, int64, func
 func TestNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
+	recording := cut(t, ".mp3", 0)
 	for _, id := range []string{"1795344238.194", "mikopbx-1795344238.194", "../../etc/passwd", "..", ".", "", "a/b", "a_b", "a\x00b", "-rf", "офис-1", "офис-2", strings.Repeat("x", 300), strings.Repeat("x", 301)} {
 		for _, site := range []string{"office", "../office", "офис"} {
 			b := setup(t, func(c *uploader.Config) { c.Site = site })
-			b.sound(day+"a.mp3", 0.5)
+			b.file(day+"a.mp3", recording)
 			j := job("a.mp3")
 			j.LinkedID = id
 			obj := b.mustStage(j)
