@@ -334,7 +334,7 @@ func set(v reflect.Value, text string) error {
 		if size, err = humanize.ParseBytes(text); size > math.MaxInt64 {
 			err = strconv.ErrRange
 		}
-		value = Size(size) //nolint:gosec // Checked above.
+		value = Size(size)
 	case *time.Location:
 		if text == "" || text == "Local" { // LoadLocation takes them for UTC and the zone of this machine.
 			return errors.New("no name of a zone")
