@@ -48,15 +48,9 @@ func (e *configError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// readConfig reads and checks the configuration in path; "" means config.yaml here, then /etc/sverka/config.yaml. getenv gives the
-// variables that the file names as ${NAME}. A wrong file gives one *configError with all that is wrong; no file gives errNoConfig.
+// readConfig reads and checks the configuration in path. getenv gives the variables that the file names as ${NAME}. A wrong file gives one
+// *configError with all that is wrong.
 func readConfig(path string, getenv func(string) string) (*Config, error) {
-	if path == "" {
-		var err error
-		if path, err = findConfig("config.yaml", "/etc/sverka/config.yaml"); err != nil {
-			return nil, err
-		}
-	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -77,8 +71,16 @@ func readConfig(path string, getenv func(string) string) (*Config, error) {
 	return cfg, nil
 }
 
-// findConfig gives the first of places that is a file.
-func findConfig(places ...string) (string, error) {
+// findConfig gives the path of the configuration: the given one, else config.yaml here, else /etc/sverka/config.yaml; errNoConfig if none
+// is there.
+func findConfig(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	return firstFile("config.yaml", "/etc/sverka/config.yaml")
+}
+
+func firstFile(places ...string) (string, error) {
 	looked := make([]string, 0, len(places))
 	for _, place := range places {
 		_, err := os.Stat(place)

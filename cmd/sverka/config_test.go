@@ -396,7 +396,7 @@ func TestFindConfig(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "etc", "config.yaml")
-	_, err := findConfig(first, second)
+	_, err := firstFile(first, second)
 	if want := "no configuration: looked for " + first + " and " + second + "; name a file with --config"; !errors.Is(err, errNoConfig) || err.Error() != want {
 		t.Errorf("no file: got %v, want %s", err, want)
 	}
@@ -407,9 +407,12 @@ func TestFindConfig(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := findConfig(first, second); err != nil || got != path {
+		if got, err := firstFile(first, second); err != nil || got != path {
 			t.Errorf("got %s, %v; want %s", got, err, path)
 		}
+	}
+	if got, err := findConfig(second); err != nil || got != second {
+		t.Errorf("a given file: got %s, %v; want %s", got, err, second)
 	}
 	if _, err := readConfig(filepath.Join(dir, "absent.yaml"), variables()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("named file that is absent: got %v, want it to say so", err)
