@@ -262,7 +262,7 @@ func full(err error) error {
 
 // writer counts against the quota while it writes, and stops when the caller's context ends.
 type writer struct {
-	ctx     context.Context //nolint:containedctx // lives for one Put
+	ctx     context.Context // lives for one Put
 	store   *Store
 	file    *os.File
 	written int64
@@ -394,7 +394,7 @@ func (s *Store) describe(ctx context.Context, name string, file *os.File) (uploa
 
 // reader stops when the caller's context ends.
 type reader struct {
-	ctx context.Context //nolint:containedctx // lives for one Stat
+	ctx context.Context // lives for one Stat
 	r   io.Reader
 }
 

@@ -1,11 +1,13 @@
 package dir_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -264,6 +266,69 @@ func TestFullDiskIsStagingFull(t *testing.T) {
 	_, err = s.Put(t.Context(), sample, errReader{fmt.Errorf("spool: %w", cause)})
 	if !errors.Is(err, uploader.ErrStagingFull) || !errors.Is(err, cause) {
 		t.Errorf("got %v, want ErrStagingFull that wraps %v", err, cause)
+	}
+}
+
+// storeEnv makes the test binary a process that stages until it is killed.
+const storeEnv = "SVERKA_TEST_STAGE_INTO"
+
+// content is what object i holds; its length tells whether it is whole.
+func content(i int) string { return strings.Repeat(fmt.Sprintf("%06d ", i), 20000) }
+
+// TestKilled kills a process while it stages, again and again, and finds only whole objects.
+func TestKilled(t *testing.T) {
+	if root := os.Getenv(storeEnv); root != "" {
+		stageForEver(t, root)
+		return
+	}
+	t.Parallel()
+	root := t.TempDir()
+	for round := range 10 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
+		cmd.Env = append(os.Environ(), storeEnv+"="+root)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		in := bufio.NewReader(out)
+		for range round + 1 { // dies at a moment of its own after so many objects
+			if _, err := in.ReadString('\n'); err != nil {
+				t.Fatalf("round %d: the process ended by itself: %v", round, err)
+			}
+		}
+		must(t, cmd.Process.Kill())
+		_ = cmd.Wait() // "signal: killed"
+	}
+	s := open(t, dir.Config{Dir: root})
+	var used int64
+	whole := 0
+	for _, name := range files(t, root) {
+		if strings.HasPrefix(filepath.Base(name), ".") {
+			continue
+		}
+		var i int
+		if _, err := fmt.Sscanf(filepath.Base(name), "%d.mp3", &i); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := s.Stat(t.Context(), name)
+		must(t, err)
+		want := put(t, open(t, dir.Config{Dir: t.TempDir()}), name, content(i))
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s is not whole (-got +want):\n%s", name, diff)
+		}
+		used += got.Size
+		whole++
+	}
+	if whole == 0 || used != s.Used() {
+		t.Errorf("%d objects of %d bytes, counted as %d", whole, used, s.Used())
+	}
+}
+
+// stageForEver puts a few names over and over and tells of each object that is in.
+func stageForEver(t *testing.T, root string) {
+	s := open(t, dir.Config{Dir: root})
+	for i := 0; ; i++ {
+		put(t, s, fmt.Sprintf("office/2026-11-22/%d/%d.mp3", i%5, i%7), content(i%7))
+		fmt.Println(i)
 	}
 }
 
