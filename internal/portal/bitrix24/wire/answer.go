@@ -159,7 +159,7 @@ func (t Timing) Reset() time.Duration {
 	if t.ResetAt <= t.Finish || t.Finish <= 0 {
 		return time.Minute
 	}
-	return min(time.Duration(float64(t.ResetAt-t.Finish)*float64(time.Second)), 10*time.Minute) + time.Second
+	return time.Duration(min(float64(t.ResetAt-t.Finish), 600)*float64(time.Second)) + time.Second
 }
 
 // Answer is what the portal sends back for any method.
