@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	siteName    = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$`)
+	siteName    = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$`)
 	tableName   = regexp.MustCompile(`^[\w$-]+(\.[\w$-]+)?$`)
 	webhookPath = regexp.MustCompile(`/rest/[1-9][0-9]*/[A-Za-z0-9_-]+/?$`)
 	extension   = regexp.MustCompile(`^[0-9A-Za-z_*#.-]+$`)
@@ -80,7 +80,7 @@ func s3Keys() []string {
 }
 
 func (r *configReader) site(cfg *Config) {
-	r.check(siteName.MatchString(cfg.Site), "site", "must be a short name of letters, digits and . _ -")
+	r.check(siteName.MatchString(cfg.Site), "site", "must be a short name of letters, digits, spaces and . _ -")
 	cfg.Country = strings.ToUpper(cfg.Country)
 	_, err := phone.New(cfg.Country)
 	r.check(err == nil, "country", "must be a country of two letters like RU")

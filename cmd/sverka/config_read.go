@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // a PBX's system may have no zone files
 
 	"github.com/dustin/go-humanize"
 	"go.yaml.in/yaml/v3"
