@@ -213,6 +213,10 @@ func (p *PBX) write(ctx context.Context, db *sql.DB, calls []*call, only []int) 
 	if err := insertCDR(ctx, db, inOrder(rows)); err != nil {
 		return err
 	}
+	return insertEvents(ctx, db, events)
+}
+
+func insertEvents(ctx context.Context, db *sql.DB, events []event) error {
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	values := make([][]any, len(events))
 	for i := range events {

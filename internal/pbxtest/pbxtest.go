@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ type Options struct {
 	Recorded   int // how many of the answered calls have an audio file on disk; more than about half of the calls is cut down to those that can
 	Seed       uint64
 	Zone       *time.Location // of the PBX's clock; nil: UTC
-	From, To   time.Time      // when the calls begin: [From, To)
+	From, To   time.Time      // when the calls begin: [From, To), in whole seconds
 	Extensions []string       // three different ones take part in a call
 	CEL        bool           // the PBX keeps channel events, too
 	Dir        string         // of the recordings: recordings.dir
@@ -98,9 +99,8 @@ func Generate(o Options) *PBX {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	span := int64(o.To.Sub(o.From) / time.Second)
-	if len(o.Extensions) < len(labExtensions) || span < 1 {
-		panic(fmt.Sprintf("pbxtest: %d extensions and %d seconds are too few for a call", len(o.Extensions), span))
+	if o.From = o.From.Truncate(time.Second); len(o.Extensions) < len(labExtensions) || o.To.Sub(o.From) < time.Second {
+		panic(fmt.Sprintf("pbxtest: %d extensions and %s are too few for a call", len(o.Extensions), o.To.Sub(o.From)))
 	}
 	p := &PBX{
 		opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x5ca1ab1e)), templates: readTemplates(),
@@ -111,10 +111,7 @@ func Generate(o Options) *PBX {
 	}
 	starts := make([]time.Time, o.Calls)
 	for i := range starts {
-		starts[i] = o.From.Truncate(time.Second).Add(time.Duration(p.rng.Int64N(span)) * time.Second)
-		if starts[i].Before(o.From) {
-			starts[i] = starts[i].Add(time.Second)
-		}
+		starts[i] = p.moment()
 	}
 	slices.SortFunc(starts, time.Time.Compare)
 	kinds := p.mix(o.Calls)
@@ -123,6 +120,12 @@ func Generate(o Options) *PBX {
 	}
 	p.record(o.Recorded)
 	return p
+}
+
+// moment chooses a second of the period.
+func (p *PBX) moment() time.Time {
+	span := int64(p.opts.To.Sub(p.opts.From) / time.Second)
+	return p.opts.From.Add(time.Duration(p.rng.Int64N(span)) * time.Second)
 }
 
 // mix chooses the kinds of n calls: each once, then by weight, in random order.
@@ -193,17 +196,28 @@ func (p *PBX) client(when period) *client {
 // Add makes one more call of a kind (a Call's Template), without writing it anywhere; Insert does. It has no recording.
 // It panics on a kind that is not there.
 func (p *PBX) Add(kind string, start time.Time) Call {
-	i := slices.IndexFunc(p.templates, func(t *template) bool { return t.name == kind })
-	if i < 0 {
-		panic("pbxtest: no captured call " + kind)
-	}
-	c := p.add(p.templates[i], start.Truncate(time.Second))
+	c := p.add(p.template(kind), start.Truncate(time.Second))
 	c.named = false
 	return c.copy()
 }
 
+func (p *PBX) template(kind string) *template {
+	i := slices.IndexFunc(p.templates, func(t *template) bool { return t.name == kind })
+	if i < 0 {
+		panic("pbxtest: no captured call " + kind)
+	}
+	return p.templates[i]
+}
+
 // add makes a call of a template.
 func (p *PBX) add(t *template, start time.Time) *call {
+	c := p.make(t, start, nil)
+	p.calls = append(p.calls, c)
+	return c
+}
+
+// make makes a call that is not yet one of the PBX's; forced sets values that the call would have at random.
+func (p *PBX) make(t *template, start time.Time, forced map[string]string) *call {
 	c := &call{
 		template: t, delta: start.Sub(t.start), sequence: p.sequence, named: true,
 		Call: Call{
@@ -211,11 +225,7 @@ func (p *PBX) add(t *template, start time.Time) *call {
 			Sent: len(t.parts) > 0,
 		},
 	}
-	var people []string
-	for _, i := range p.rng.Perm(len(p.opts.Extensions))[:len(labExtensions)] {
-		people = append(people, p.opts.Extensions[i])
-	}
-	p.fill(c, people)
+	p.fill(c, forced)
 	p.sequence += t.sequences
 	p.channel += t.channels
 	p.local++
@@ -234,7 +244,6 @@ func (p *PBX) add(t *template, start time.Time) *call {
 		}
 		c.Parts = append(c.Parts, own)
 	}
-	p.calls = append(p.calls, c)
 	return c
 }
 
@@ -246,30 +255,36 @@ func (p *PBX) known(s seconds) int {
 }
 
 // fill chooses the values of a call's variables, and what the call gets from them.
-func (p *PBX) fill(c *call, people []string) {
+func (p *PBX) fill(c *call, forced map[string]string) {
 	who := p.client(period{c.Start.Add(-2 * time.Second), c.End.Add(2 * time.Second)})
 	c.values = make(map[string]string, len(c.template.variables)+len(labExtensions))
-	for i, e := range labExtensions {
-		c.values[e] = people[i]
+	for i, chosen := range p.rng.Perm(len(p.opts.Extensions))[:len(labExtensions)] {
+		c.values[labExtensions[i]] = p.opts.Extensions[chosen]
 	}
 	dids := [...]string{"74951112233", "4951234567", "88005550101"}
 	did := dids[p.rng.IntN(len(dids))]
 	dialled := p.written(who.phone)
+	maps.Copy(c.values, forced)
 	if c.Direction != Internal {
 		c.Phone, c.RawPhone = who.phone, dialled
 		who.busy = append(who.busy, period{c.Start, c.End})
+	}
+	if raw, ok := forced[labClient]; ok {
+		c.Phone, c.RawPhone = "", raw
 	}
 	if c.Direction == Inbound {
 		c.DID = did
 	}
 	for _, v := range c.template.variables {
+		_, set := forced[v.key]
 		switch {
+		case set:
 		case v.key == labTrunk:
 			c.values[v.key] = dids[0]
 		case labDIDs[v.key]:
 			c.values[v.key] = did
 		case v.key == labOutside && c.Direction == Inbound:
-			c.values[v.key] = "8" + strings.TrimPrefix(p.mobile(people[0]), "+7")
+			c.values[v.key] = "8" + strings.TrimPrefix(p.mobile(c.values[labExtensions[0]]), "+7")
 		case v.key == labClient, v.key == labOutside:
 			c.values[v.key] = dialled
 		case v.kind == number: // an extension: done
@@ -361,7 +376,7 @@ func (p *PBX) mobile(extension string) string {
 	return fmt.Sprintf("+7903%07d", 5550000+slices.Index(p.opts.Extensions, extension))
 }
 
-// SeedJSON gives a seed for the emulator (product.md §5): an employee for every extension, and every third client as a contact.
+// SeedJSON gives a seed for the emulator (product.md §5): an employee for every extension, a dismissed one, and every third client as a contact.
 func (p *PBX) SeedJSON() []byte {
 	type employee struct {
 		ID       int    `json:"id"`
@@ -385,10 +400,13 @@ func (p *PBX) SeedJSON() []byte {
 			ID: p.UserID(e), Name: "Сотрудник", LastName: e, Inner: e, Mobile: p.mobile(e), Active: true,
 		})
 	}
+	seed.Employees = append(seed.Employees, employee{
+		ID: firstUser + len(p.opts.Extensions), Name: "Уволенный", LastName: Dismissed, Inner: Dismissed,
+	})
 	for i, c := range p.clients {
 		if i%3 == 0 {
 			name := cmp.Or(c.name, c.phone)
-			seed.Contacts = append(seed.Contacts, contact{Phone: c.phone, Name: name, Assigned: seed.Employees[i%len(seed.Employees)].ID})
+			seed.Contacts = append(seed.Contacts, contact{Phone: c.phone, Name: name, Assigned: firstUser + i%len(p.opts.Extensions)})
 		}
 	}
 	b, err := json.MarshalIndent(seed, "", "  ")

@@ -347,3 +347,94 @@ func TestRecordings(t *testing.T) {
 		t.Error("no unanswered call left an empty file")
 	}
 }
+
+func TestPlantBad(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	o := options(t)
+	o.Calls, o.Recorded, o.Dir = 20, 3, filepath.Join(o.Dir, "monitor")
+	p := pbxtest.Generate(o)
+	db := database(t)
+	for _, load := range []func(context.Context, *sql.DB) error{p.Load, p.LoadVanilla} {
+		if err := load(ctx, db); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := p.Calls()
+	bad, err := p.PlantBad(ctx, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vanilla, err := p.PlantBadVanilla(ctx, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(p.Calls(), good); diff != "" {
+		t.Errorf("bad input changed the truth about good calls (-got +want):\n%s", diff)
+	}
+	for _, c := range good {
+		for _, b := range slices.Concat(bad, vanilla) {
+			for _, part := range b.Parts {
+				if part.Phone == c.Phone && part.Start.Before(c.End) && c.Start.Before(part.Start) {
+					t.Errorf("%s: its client has another call at that time", b.What)
+				}
+			}
+		}
+	}
+	for _, b := range slices.Concat(bad, vanilla) {
+		if got, want := len(b.Parts) > 0, b.Outcome != pbxtest.Refused && b.Outcome != pbxtest.Harmless; got != want {
+			t.Errorf("%s, %s: %d parts", b.What, b.Outcome, len(b.Parts))
+		}
+		if got, want := b.Gap != "", b.Outcome != pbxtest.Delivered && b.Outcome != pbxtest.Harmless; got != want {
+			t.Errorf("%s, %s: gap %q", b.What, b.Outcome, b.Gap)
+		}
+		for _, part := range b.Parts {
+			if part.Recorded {
+				t.Errorf("%s: part %s is to carry a bad recording", b.What, part.ExternalID)
+			}
+		}
+	}
+	for _, c := range []struct{ what, query string }{
+		{"a zero date", "SELECT COUNT(*) FROM cdr WHERE calldate = 0"},
+		{"broken UTF-8", "SELECT COUNT(*) FROM cdr WHERE clid LIKE BINARY CONCAT('%', UNHEX('D0FFFE'), '%')"},
+		{"no linkedid", "SELECT COUNT(*) FROM cdr WHERE linkedid = '' AND uniqueid <> ''"},
+		{"no ids", "SELECT COUNT(*) FROM cdr WHERE linkedid = '' AND uniqueid = ''"},
+		{"an anonymous caller", "SELECT COUNT(*) FROM cdr WHERE src = 'anonymous'"},
+		{"30 digits", "SELECT COUNT(*) FROM cdr WHERE src REGEXP '^[0-9]{30}$'"},
+		{"an extension nobody has", "SELECT COUNT(*) FROM cdr WHERE dstchannel LIKE 'IAX2/9998-%'"},
+		{"a dismissed employee", "SELECT COUNT(*) FROM cdr WHERE channel LIKE 'IAX2/9999-%'"},
+		{"a path that leads out", "SELECT COUNT(*) FROM cdr WHERE recordingfile LIKE '../%'"},
+		{"NULL in all columns", "SELECT COUNT(*) FROM cdr_vanilla WHERE COALESCE(src, clid, start, end, uniqueid, linkedid) IS NULL"},
+		{"no start", "SELECT COUNT(*) FROM cdr_vanilla WHERE start IS NULL AND linkedid IS NOT NULL"},
+	} {
+		var n int
+		if err := db.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		if n == 0 {
+			t.Errorf("no row with %s", c.what)
+		}
+	}
+	outside, err := filepath.Glob(filepath.Join(o.Dir, "..", "*.wav"))
+	if err != nil || len(outside) != 1 {
+		t.Errorf("files beside the directory: %v, %v, want one", outside, err)
+	}
+	i := slices.IndexFunc(bad, func(b pbxtest.Bad) bool { return b.Growing })
+	size := func() int64 {
+		stat, err := os.Stat(filepath.Join(o.Dir, bad[i].File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stat.Size()
+	}
+	before := size()
+	if err := p.Finish(bad[i]); err != nil {
+		t.Fatal(err)
+	}
+	if got := size(); got <= before {
+		t.Errorf("the finished recording has %d bytes, the growing one had %d", got, before)
+	}
+	if err := p.Finish(bad[0]); err == nil {
+		t.Error("a recording that does not grow was finished")
+	}
+}
