@@ -189,7 +189,7 @@ func (c *call) attendedTransfer() {
 	client.account, other.account = "", ""
 	joined := passed - 100*time.Millisecond
 	r = c.add(leg{
-		from: client, to: other, rang: passed - 200*time.Millisecond, answered: joined, ended: joined + c.seconds(5, 20), status: "ANSWERED", file: "auto",
+		from: client, to: other, rang: passed - 200*time.Millisecond, answered: joined, ended: joined + c.seconds(5, 20), file: "auto",
 	})
 	c.part(typeRedirected, "200", colleague.id, joined).talked(r)
 }
