@@ -247,14 +247,19 @@ func (c *crm) find(phone string) client {
 			}
 		}
 	}
-	for _, e := range out.all {
+	c.addRelated(&out)
+	return out
+}
+
+// addRelated adds the open leads and deals of those that are there.
+func (c *crm) addRelated(of *client) {
+	for _, e := range of.all {
 		for _, r := range c.related[itemKey{e.kind, e.id}] {
-			if r.open() && !slices.Contains(out.all, r) {
-				out.all = append(out.all, r)
+			if r.open() && !slices.Contains(of.all, r) {
+				of.all = append(of.all, r)
 			}
 		}
 	}
-	return out
 }
 
 // sources are the STATUS_IDs of SOURCE with their names.
@@ -292,6 +297,7 @@ func (p *Portal) bindClient(c *liveCall, entityType string, entityID int64) {
 	if kind := kindNamed(entityType); kind != 0 && kind != deal {
 		if e := p.crm.get(kind, entityID); e != nil {
 			c.client.all = append([]*item{e}, slices.DeleteFunc(c.client.all, func(o *item) bool { return o == e })...)
+			p.crm.addRelated(&c.client)
 		}
 	}
 	internal := p.users.byInner(c.Phone) != nil

@@ -262,10 +262,11 @@ func itemList(kind itemKind) func(*Portal, *query) (answer, error) {
 // universalName is a field's name in the universal methods.
 func universalName(kind itemKind, field string) string {
 	switch field {
-	case "STATUS_ID":
-		if kind == lead {
+	case "STATUS_ID", "STAGE_ID":
+		if (field == "STATUS_ID") == (kind == lead) {
 			return "stageId"
 		}
+		return ""
 	case "DATE_CREATE":
 		return "createdTime"
 	case "DATE_MODIFY":
@@ -285,7 +286,7 @@ func universalName(kind itemKind, field string) string {
 // classicName is the reverse, "" for a field that is not known.
 func classicName(kind itemKind, name string) string {
 	for f := range itemFields {
-		if universalName(kind, f) == name {
+		if n := universalName(kind, f); n != "" && n == name {
 			return f
 		}
 	}
@@ -308,10 +309,9 @@ func (e *item) universal(withPhones bool) *php.Array {
 		default:
 			v = e.fields[f]
 		}
-		if f == "STATUS_ID" && e.kind != lead || f == "STAGE_ID" && e.kind != deal {
-			continue
+		if n := universalName(e.kind, f); n != "" {
+			out.Set(n, v)
 		}
-		out.Set(universalName(e.kind, f), v)
 	}
 	out.Set("entityTypeId", int64(e.kind))
 	if withPhones {

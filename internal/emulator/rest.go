@@ -196,19 +196,22 @@ func (p *Portal) call(name string, q *query) (answer, error) {
 			}
 		}
 	}
-	p.mu.Lock()
-	p.count.Methods[m.name]++
-	if m.open {
-		p.mu.Unlock()
-	}
-	a, err := m.run(p, q)
-	if !m.open {
-		p.mu.Unlock()
-	}
+	a, err := p.runMethod(m, q)
 	if metered {
 		p.work.Add(m.name, m.cost+a.work)
 	}
 	return a, err
+}
+
+func (p *Portal) runMethod(m method, q *query) (answer, error) {
+	p.mu.Lock()
+	p.count.Methods[m.name]++
+	if m.open {
+		p.mu.Unlock()
+	} else {
+		defer p.mu.Unlock()
+	}
+	return m.run(p, q)
 }
 
 // readArgs reads the parameters of a request: its query, and a JSON, form or multipart body. A body that is no JSON though it says so
