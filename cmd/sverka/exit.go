@@ -40,8 +40,8 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// report tells an error on stderr and gives the exit code that it means.
-func report(ctx context.Context, err error, stderr io.Writer) int {
+// conclude tells an error on stderr and gives the exit code that it means.
+func conclude(ctx context.Context, err error, stderr io.Writer) int {
 	code := exitCode(ctx, err)
 	switch code {
 	case exitDone, exitGaps:

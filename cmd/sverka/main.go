@@ -16,7 +16,7 @@ func main() {
 	// The first signal ends the work in good order, the second one at once.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
-	os.Exit(report(ctx, err, os.Stderr))
+	os.Exit(conclude(ctx, err, os.Stderr))
 }
 
 // run carries out one command line. It decides nothing about exit codes.
