@@ -127,9 +127,9 @@ func TestUnreachable(t *testing.T) {
 		hint      string
 		least     time.Duration // for how long it was tried
 	}{
-		{"refused", failingDial(refused), portal.Unreachable, "firewall", 4 * time.Second},
+		{"refused", failingDial(refused), portal.Unreachable, "firewall", 5 * time.Second},
 		{"no such host", failingDial(unknown), portal.Unreachable, "DNS", 0},
-		{"refused, transport without trace", brokenTransport{refused}, portal.Unreachable, "firewall", 4 * time.Second},
+		{"refused, transport without trace", brokenTransport{refused}, portal.Unreachable, "firewall", 5 * time.Second},
 		{"broken, transport without trace", brokenTransport{errors.New("broken pipe")}, portal.Unknown, "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestRepeat(t *testing.T) {
 		{"read, bucket full", profile, []reply{failing(503, full), failing(503, full), ok(someone)}, "", 3, 10 * time.Second, 12 * time.Second},
 		{"write, bucket full", registerOne, []reply{failing(503, full), failing(503, full), ok(done)}, "", 3, 10 * time.Second, 12 * time.Second},
 		{"write, bucket stays full", registerOne, []reply{failing(503, full)}, portal.RateLimited, 0, 90 * time.Second, 121 * time.Second},
-		{"read, server faults", profile, []reply{failing(500, broken), failing(502, "<h1>Bad Gateway</h1>"), ok(someone)}, "", 3, time.Second, 10 * time.Second},
+		{"read, server faults", profile, []reply{failing(500, broken), failing(502, "<h1>Bad Gateway</h1>"), ok(someone)}, "", 3, time.Second, 3 * time.Second},
 		{"read, server stays broken", profile, []reply{failing(500, broken)}, portal.Unknown, 5, 4 * time.Second, 20 * time.Second},
 		{"write, server fault", registerOne, []reply{failing(500, broken), ok(done)}, portal.Unknown, 1, 0, 0},
 		{"write, page of a gateway", registerOne, []reply{failing(504, "<h1>Gateway Time-out</h1>"), ok(done)}, portal.Unknown, 1, 0, 0},

@@ -77,7 +77,7 @@ func (c *Client) call(ctx context.Context, k kind, method string, p wire.Params)
 // *portal.Error for all faults of a request.
 func (c *Client) repeat(ctx context.Context, k kind, tries int, op func() error) error {
 	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.Multiplier, pauses.MaxInterval, pauses.RandomizationFactor = time.Second, 1.5, 15*time.Second, 0.3
+	pauses.InitialInterval, pauses.Multiplier, pauses.MaxInterval, pauses.RandomizationFactor = 500*time.Millisecond, 2, 15*time.Second, 0.3
 	pauses.Reset()
 	var putOff time.Time // since when
 	for {
