@@ -25,13 +25,12 @@ const (
 	Delivered        Outcome = iota + 1 // the parts are in the portal, and there is no gap
 	DeliveredWithGap                    // the parts are in the portal, and a gap of kind Gap says what is wrong
 	Refused                             // nothing is in the portal, and a gap of kind Gap says why
-	Reported                            // either the parts are in the portal, or a gap of kind Gap says why not
 	Harmless                            // there is no call to speak of
 )
 
 func (o Outcome) String() string {
 	names := [...]string{
-		Delivered: "delivered", DeliveredWithGap: "delivered with gap", Refused: "refused", Reported: "reported", Harmless: "harmless",
+		Delivered: "delivered", DeliveredWithGap: "delivered with gap", Refused: "refused", Harmless: "harmless",
 	}
 	if o < Delivered || int(o) >= len(names) {
 		return "unknown"
@@ -45,7 +44,7 @@ type Bad struct {
 	LinkedID string // "" where the row has no key at all
 	Outcome  Outcome
 	Gap      string // kind of gap, product.md §3: error, unmapped, record_lost, record_missing
-	Parts    []Part // what the portal must hold, or may hold when Outcome is Reported; Recorded is always false
+	Parts    []Part // what the portal must hold; Recorded is always false
 	File     string // the bad recording, relative to Options.Dir
 	Growing  bool   // the recording is being written; Finish ends that
 
@@ -93,7 +92,7 @@ const brokenName = "\"\xd0\x98\xd0\xb2\xd0\xb0\xd0\xbd \xd0\xff\xfe\" <%s>"
 var badRows = [...]bad{
 	{what: "a row with a zero date beside a good one", kind: "01", outcome: Delivered, edit: also(map[string]string{"calldate": zeroDate})},
 	{
-		what: "the only row has a zero date; its uniqueid tells when the call began", kind: "01", outcome: Reported, gap: "error",
+		what: "the only row has a zero date; its uniqueid tells when the call began", kind: "01", outcome: Delivered,
 		edit: everything("calldate", zeroDate),
 	},
 	{what: "a name in broken UTF-8", kind: "01", outcome: Delivered, edit: func(rows []row) []row {
@@ -231,7 +230,7 @@ var badVanilla = [...]struct {
 		"accountcode", "clid", "lastapp", "lastdata", "amaflags", "userfield", "peeraccount", "sequence", "dcontext",
 	}},
 	{"no linkedid: the uniqueid is the call", Delivered, "", []string{"linkedid"}},
-	{"no start; the uniqueid tells it", Reported, "error", []string{"start"}},
+	{"no start; the uniqueid tells it", Delivered, "", []string{"start"}},
 	{"no duration and billsec; answer and end tell them", Delivered, "", []string{"duration", "billsec"}},
 	{"no caller", Refused, "error", []string{"src", "clid"}},
 	{"NULL in every column", Harmless, "", nil},
