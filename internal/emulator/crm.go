@@ -336,6 +336,9 @@ func (p *Portal) createClient(c *liveCall) {
 	c.client.all = slices.Clone(c.created)
 }
 
+// nameless is what a contact is called that a call has made.
+const nameless = "Без имени"
+
 // convert turns a lead into a contact and a deal.
 func (p *Portal) convert(e *item) []*item {
 	shared := map[string]string{
@@ -348,7 +351,7 @@ func (p *Portal) convert(e *item) []*item {
 		fields := maps.Clone(shared)
 		fields["NAME"], fields["LAST_NAME"] = e.fields["NAME"], e.fields["LAST_NAME"]
 		if fields["NAME"] == "" {
-			fields["NAME"] = "Без имени"
+			fields["NAME"] = nameless
 		}
 		who = p.crm.add(contact, fields, p.today(), e.phones()...)
 		made = append(made, who)

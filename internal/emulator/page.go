@@ -59,8 +59,8 @@ type pageEmployee struct {
 }
 
 type pageItem struct {
-	ID                    int64
-	Title, Detail, Person string
+	ID            int64
+	Title, Detail string
 }
 
 // page is parsed for each request: it is small, and a portal is shown to one person at a time.
@@ -148,12 +148,16 @@ func (p *Portal) pageItems(kind itemKind) []pageItem {
 	all := p.crm.items[kind]
 	for i := len(all) - 1; i >= 0 && len(out) < pageItems; i-- {
 		e := all[i]
-		it := pageItem{ID: e.id, Title: e.title(), Detail: e.firstPhone(), Person: p.users.name(e.assigned())}
+		it := pageItem{ID: e.id, Title: e.title(), Detail: e.firstPhone()}
+		if it.Title == nameless {
+			it.Title, it.Detail = it.Detail, it.Title
+		}
 		if kind == deal {
-			if c := p.crm.get(contact, e.number("CONTACT_ID")); c != nil {
+			if c := p.crm.get(contact, e.number("CONTACT_ID")); c != nil && c.title() != nameless {
 				it.Detail = c.title()
 			}
 		}
+		it.Detail = strings.Join(slices.DeleteFunc([]string{it.Detail, p.users.name(e.assigned())}, func(s string) bool { return s == "" }), " · ")
 		out = append(out, it)
 	}
 	return out
@@ -183,7 +187,7 @@ func (p *Portal) pageCall(c *Call) pageCall {
 	if c.Duration > 0 {
 		out.Duration = duration(c.Duration)
 	}
-	if e := p.crm.find(c.Phone).primary(); e != nil && e.kind != lead {
+	if e := p.crm.find(c.Phone).primary(); e != nil && e.kind != lead && e.title() != nameless {
 		out.Client = e.title()
 	}
 	if r := p.records[c.RecordFileID]; r != nil {

@@ -181,7 +181,7 @@ func TestBatchTraps(t *testing.T) {
 		t.Errorf("errors with the keys 0, 1… are a list, as PHP writes it: got %s", got)
 	}
 
-	r = batchOf(s, []string{"telephony.externalCall.register?USER_ID=17&TYPE=2&PHONE_NUMBER=+79995550002"}, 0)
+	batchOf(s, []string{"telephony.externalCall.register?USER_ID=17&TYPE=2&PHONE_NUMBER=+79995550002"}, 0)
 	if s.Live()[0].Phone != "79995550002" {
 		t.Errorf("a + that is not escaped is a space: got phone %s", s.Live()[0].Phone)
 	}
