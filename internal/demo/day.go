@@ -159,15 +159,15 @@ func (d *day) kinds(n int) []kind {
 	return list
 }
 
-// pick chooses a client who is not talking to the office at that moment, if there is one.
-func (d *day) pick(at time.Time) int {
-	first := d.random.IntN(len(d.clients))
-	for i := range d.clients {
-		if c := (first + i) % len(d.clients); d.free[c].Before(at) {
-			return c
+// pick chooses a client: of three at random the one who called longest ago, who is hardly talking to the office at that moment.
+func (d *day) pick() int {
+	best := d.random.IntN(len(d.clients))
+	for range 2 {
+		if c := d.random.IntN(len(d.clients)); d.free[c].Before(d.free[best]) {
+			best = c
 		}
 	}
-	return first
+	return best
 }
 
 // writeSounds writes the recordings of a call.

@@ -34,7 +34,7 @@ func (d *day) begin(kind string, start time.Time) *call {
 	d.seq += 2
 	d.verbose++
 	c := &call{
-		day: d, kind: kind, start: start, end: start, client: d.pick(start), root: d.seq,
+		day: d, kind: kind, start: start, end: start, client: d.pick(), root: d.seq,
 		linkedID: fmt.Sprintf("mikopbx-%d.%d", start.Unix(), d.seq),
 		did:      salesLine,
 	}

@@ -115,7 +115,7 @@ func syllable(out []int16, v *voice, pitch float64, random *rand.Rand) []int16 {
 	if random.IntN(3) == 0 {
 		for i := range 300 {
 			swell := math.Sin(math.Pi * float64(i) / 300)
-			out = append(out, int16(900*v.loud*swell*(2*random.Float64()-1)))
+			out = append(out, int16(1800*v.loud*swell*(2*random.Float64()-1)))
 		}
 	}
 	from, to := &v.vowels[random.IntN(len(vowels))], &v.vowels[random.IntN(len(vowels))]
@@ -126,7 +126,7 @@ func syllable(out []int16, v *voice, pitch float64, random *rand.Rand) []int16 {
 		k := int(phase) % period
 		glide := from[k]*(1-at) + to[k]*at
 		swell := math.Min(1, math.Sin(math.Pi*at)*1.6)
-		out = append(out, int16(9000*v.loud*swell*glide))
+		out = append(out, int16(18000*v.loud*swell*glide))
 		phase += period * pitch * (1 + 0.01*math.Sin(2*math.Pi*5*float64(i)/sampleRate)) / sampleRate
 	}
 	return out
