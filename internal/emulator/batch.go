@@ -27,7 +27,8 @@ func (p *Portal) batch(q *query) (answer, error) {
 		p.mu.Unlock()
 		started := p.now()
 		name, args := splitCommand(command, result)
-		a, err := answer{}, error(nil)
+		var a answer
+		var err error
 		switch {
 		case n > batchLength:
 			err = &Error{Status: http.StatusBadRequest, Code: "ERROR_BATCH_LENGTH_EXCEEDED", Text: "Max batch length exceeded"}

@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if res.StatusCode != 200 || res.Header.Get("Content-Type") != kind {
+		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != kind {
 			t.Errorf("%s: got %d %s", address, res.StatusCode, res.Header.Get("Content-Type"))
 		}
 	}
