@@ -125,9 +125,7 @@ func (d *DB) openMySQL() error {
 		c.WriteTimeout = queryTimeout / 3
 	}
 	c.Logger = &mysql.NopLogger{} // what goes wrong is returned
-	if err := c.Apply(mysql.Charset("utf8mb4,utf8", "")); err != nil {
-		return fmt.Errorf("charset of the CDR: %w", err)
-	}
+	c.Collation = "utf8mb4_general_ci" // also the charset of the connection
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return &Error{Kind: BadDSN, Hint: "check cdr.dsn", Err: errors.New("cdr.dsn cannot be used")}

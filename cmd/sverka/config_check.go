@@ -151,7 +151,7 @@ func (r *configReader) bitrix24(b *Bitrix24Config) {
 	r.address("bitrix24.app.portal", b.App.Portal, true)
 	r.address("bitrix24.app.oauth", b.App.OAuth, true)
 	r.check(b.Rate.Burst >= 1, "bitrix24.rate.burst", "must be 1 or more")
-	r.check(b.Rate.PerSecond > 0 && b.Rate.PerSecond <= 1000, "bitrix24.rate.per_second", "must be above zero")
+	r.check(b.Rate.PerSecond > 0 && b.Rate.PerSecond <= 1000, "bitrix24.rate.per_second", "must be above zero and at most 1000")
 }
 
 func (r *configReader) webhook(webhook secret.Text) {
