@@ -70,20 +70,32 @@ func TestRegisterFinishOutcomes(t *testing.T) {
 		name, result string
 		want         seen
 	}{
-		{"done", `{"result":{"r0":{"CALL_ID":"c1","CRM_CREATED_LEAD":null},"r0f":{"ID":12,"CALL_ID":"c1","CALL_START_DATE":{},"CRM_ACTIVITY_ID":34}},
+		{
+			"done", `{"result":{"r0":{"CALL_ID":"c1","CRM_CREATED_LEAD":null},"r0f":{"ID":12,"CALL_ID":"c1","CALL_START_DATE":{},"CRM_ACTIVITY_ID":34}},
 			"result_error":[],"result_total":[],"result_next":[],"result_time":[]}`,
-			seen{portal.Finished{CallID: "c1", StatID: 12, ActivityID: 34}, true, ""}},
-		{"numbers as texts", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":"12","CALL_ID":"c1","CRM_ACTIVITY_ID":"34","ERRORS":[]}}}`,
-			seen{portal.Finished{CallID: "c1", StatID: 12, ActivityID: 34}, true, ""}},
-		{"no activity", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":12,"CALL_ID":"c1","CRM_ACTIVITY_ID":false,
+			seen{portal.Finished{CallID: "c1", StatID: 12, ActivityID: 34}, true, ""},
+		},
+		{
+			"numbers as texts", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":"12","CALL_ID":"c1","CRM_ACTIVITY_ID":"34","ERRORS":[]}}}`,
+			seen{portal.Finished{CallID: "c1", StatID: 12, ActivityID: 34}, true, ""},
+		},
+		{
+			"no activity", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":12,"CALL_ID":"c1","CRM_ACTIVITY_ID":false,
 			"ERRORS":{"ACTIVITY_CREATION":"Could not find associated crm entity for the current call"}}}}`,
-			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "Could not find associated crm entity for the current call"}, true, ""}},
-		{"no activity, list of words", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":12,"CALL_ID":"c1","CRM_ACTIVITY_ID":null,"ERRORS":{"ACTIVITY_CREATION":["a","b"]}}}}`,
-			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "a; b"}, true, ""}},
-		{"no lead", `{"result":{"r0":{"CALL_ID":"c1","LEAD_CREATION_ERROR":"no right"},"r0f":{"ID":12,"CALL_ID":"c1"}}}`,
-			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "no right"}, true, ""}},
-		{"finish refused", `{"result":{"r0":{"CALL_ID":"c1"}},"result_error":{"r0f":{"error":"ERROR_CORE","error_description":"Unexpected database error"}}}`,
-			seen{portal.Finished{CallID: "c1"}, true, portal.Refused}},
+			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "Could not find associated crm entity for the current call"}, true, ""},
+		},
+		{
+			"no activity, list of words", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":12,"CALL_ID":"c1","CRM_ACTIVITY_ID":null,"ERRORS":{"ACTIVITY_CREATION":["a","b"]}}}}`,
+			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "a; b"}, true, ""},
+		},
+		{
+			"no lead", `{"result":{"r0":{"CALL_ID":"c1","LEAD_CREATION_ERROR":"no right"},"r0f":{"ID":12,"CALL_ID":"c1"}}}`,
+			seen{portal.Finished{CallID: "c1", StatID: 12, CRMNote: "no right"}, true, ""},
+		},
+		{
+			"finish refused", `{"result":{"r0":{"CALL_ID":"c1"}},"result_error":{"r0f":{"error":"ERROR_CORE","error_description":"Unexpected database error"}}}`,
+			seen{portal.Finished{CallID: "c1"}, true, portal.Refused},
+		},
 		{"finish unsaid", `{"result":{"r0":{"CALL_ID":"c1"}},"result_error":[]}`, seen{portal.Finished{CallID: "c1"}, true, portal.Unknown}},
 		{"finish of another call", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":{"ID":12,"CALL_ID":"c2"}}}`, seen{portal.Finished{CallID: "c1"}, true, portal.Unknown}},
 		{"finish says nothing", `{"result":{"r0":{"CALL_ID":"c1"},"r0f":[]}}`, seen{portal.Finished{CallID: "c1"}, true, portal.Unknown}},

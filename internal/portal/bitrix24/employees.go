@@ -37,7 +37,7 @@ func (u user) employee() portal.Employee {
 
 // Profile gives the owner of the webhook, and whether he is an administrator. It needs no scope: the first question to ask a portal.
 func (c *Client) Profile(ctx context.Context) (owner portal.Employee, admin bool, err error) {
-	a, err := c.call(ctx, reading, methodProfile, wire.Params{})
+	a, err := c.ask(ctx, methodProfile, wire.Params{})
 	if err != nil {
 		return portal.Employee{}, false, err
 	}
@@ -57,7 +57,7 @@ func (c *Client) Profile(ctx context.Context) (owner portal.Employee, admin bool
 
 // ServerTime gives the clock of the portal, in its own zone.
 func (c *Client) ServerTime(ctx context.Context) (time.Time, error) {
-	a, err := c.call(ctx, reading, methodTime, wire.Params{})
+	a, err := c.ask(ctx, methodTime, wire.Params{})
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -87,7 +87,7 @@ func (r *reader[T]) page(c *connection, result json.RawMessage) (length int, hig
 // may have slipped between two pages, so all is read again by id.
 func readAll[T row](ctx context.Context, c *Client, l listing, yield func(T) error) error {
 	r := &reader[T]{list: l, yield: yield, seen: map[int64]struct{}{}}
-	a, err := c.call(ctx, reading, l.method, l.page(0))
+	a, err := c.ask(ctx, l.method, l.page(0))
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func readAll[T row](ctx context.Context, c *Client, l listing, yield func(T) err
 // rest reads on behind the row last, until a page is not full. length is that of the page that ended there.
 func (r *reader[T]) rest(ctx context.Context, c *Client, length int, last int64) error {
 	for length >= pageSize {
-		a, err := c.call(ctx, reading, r.list.method, r.list.after(last))
+		a, err := c.ask(ctx, r.list.method, r.list.after(last))
 		if err != nil {
 			return err
 		}

@@ -91,15 +91,10 @@ func TestSlowPortal(t *testing.T) {
 // TestLongAnswer has an answer without an end.
 func TestLongAnswer(t *testing.T) {
 	t.Parallel()
-	hook := raw(t, func(c net.Conn) {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-		for line := strings.Repeat(" ", 1<<20); ; {
-			if _, err := io.WriteString(c, line); err != nil {
-				return
-			}
-		}
+	endless := transportFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&zeros{1 << 40})}, nil
 	})
-	e := portalError(t, registerOne(setup(t, bitrix24.Config{Webhook: hook})))
+	e := portalError(t, registerOne(setup(t, bitrix24.Config{Transport: endless})))
 	if e.Class != portal.Unknown || !strings.Contains(e.Error(), "64 MiB") {
 		t.Errorf("got %s (%v), want %s with the limit", e.Class, e, portal.Unknown)
 	}
@@ -218,7 +213,7 @@ func TestKeptConnectionIsLost(t *testing.T) {
 			go func() {
 				defer conn.Close()
 				r := bufio.NewReader(conn)
-				for n := 0; n < 2; n++ {
+				for n := range 2 {
 					req, err := http.ReadRequest(r)
 					if err != nil {
 						return

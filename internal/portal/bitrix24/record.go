@@ -35,7 +35,7 @@ func (c *Client) AttachFile(
 		return 0, fmt.Errorf("attach %s: the recording is empty", name)
 	}
 	// Without FILE_CONTENT nothing is attached yet, the portal only makes up an address: as harmless as reading.
-	a, err := c.call(ctx, reading, methodAttach, wire.Params{"CALL_ID": string(id), "FILENAME": name})
+	a, err := c.ask(ctx, methodAttach, wire.Params{"CALL_ID": string(id), "FILENAME": name})
 	if err != nil {
 		return 0, err
 	}

@@ -120,7 +120,7 @@ func TestOperatingTimeIsSaved(t *testing.T) {
 			clock := fmt.Sprintf(`"finish":%d,"operating":%g,"operating_reset_at":%d`, time.Now().Unix(), sum+each, (oldest+10)*60)
 			if sum > 480 {
 				refused++
-				w.WriteHeader(429)
+				w.WriteHeader(http.StatusTooManyRequests)
 				_, _ = fmt.Fprintf(w, `{"error":"OPERATION_TIME_LIMIT","time":{%s}}`, clock)
 				return
 			}

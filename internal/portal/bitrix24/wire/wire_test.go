@@ -34,15 +34,21 @@ func TestValues(t *testing.T) {
 		want values
 	}{
 		{`{}`, values{}},
-		{`{"text":"a","number":1,"decimal":1.5,"flag":true,"object":{"a":"b"},"table":{"x":1},"list":["a"]}`,
-			values{"a", 1, 1.5, true, wire.Object[inner]{V: inner{"b"}}, wire.Table[wire.Number]{"x": 1}, wire.List[wire.Text]{"a"}}},
-		{`{"text":12.50,"number":"17","decimal":"0.25","flag":"Y","object":[],"table":[],"list":{"1":"a","0":"b","x":7}}`,
-			values{"12.50", 17, 0.25, true, wire.Object[inner]{}, wire.Table[wire.Number]{}, wire.List[wire.Text]{"a", "b", "7"}}},
+		{
+			`{"text":"a","number":1,"decimal":1.5,"flag":true,"object":{"a":"b"},"table":{"x":1},"list":["a"]}`,
+			values{"a", 1, 1.5, true, wire.Object[inner]{V: inner{"b"}}, wire.Table[wire.Number]{"x": 1}, wire.List[wire.Text]{"a"}},
+		},
+		{
+			`{"text":12.50,"number":"17","decimal":"0.25","flag":"Y","object":[],"table":[],"list":{"1":"a","0":"b","x":7}}`,
+			values{"12.50", 17, 0.25, true, wire.Object[inner]{}, wire.Table[wire.Number]{}, wire.List[wire.Text]{"a", "b", "7"}},
+		},
 		{`{"text":null,"number":null,"decimal":null,"flag":null,"object":null,"table":null,"list":null}`, values{}},
 		{`{"text":false,"number":false,"decimal":false,"flag":false,"object":false,"table":false,"list":false}`, values{}},
 		{`{"text":["a"],"number":[],"decimal":{},"flag":"N","object":"a","table":"a"}`, values{}},
-		{`{"text":{},"number":"","decimal":"NaN","flag":0,"object":1,"table":[3,"4"]}`,
-			values{Table: wire.Table[wire.Number]{"0": 3, "1": 4}}},
+		{
+			`{"text":{},"number":"","decimal":"NaN","flag":0,"object":1,"table":[3,"4"]}`,
+			values{Table: wire.Table[wire.Number]{"0": 3, "1": 4}},
+		},
 		{`{"number":"17.0","decimal":"1e400","flag":1}`, values{Number: 17, Flag: true}},
 		{`{"number":1e3,"flag":"1"}`, values{Number: 1000, Flag: true}},
 		{`{"number":17.5}`, values{}},
