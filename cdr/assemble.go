@@ -49,7 +49,8 @@ func Assemble(rows []Row, events []Event, rules Rules) Call {
 		return c.call
 	}
 	slices.SortFunc(c.events, func(a, b Event) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Extra, b.Extra))
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Extra, b.Extra),
+			cmp.Compare(a.App, b.App), cmp.Compare(a.Exten, b.Exten))
 	})
 	c.bridges = connections(c.events)
 	c.root = c.findRoot()
@@ -65,12 +66,13 @@ func Assemble(rows []Row, events []Event, rules Rules) Call {
 	tighten(raw)
 	legs := c.exact(merge(raw))
 	c.consults(legs)
-	forwarders(legs)
+	c.forwarders(legs)
 	c.name()
 	c.parts(legs)
 	for _, l := range legs {
 		c.call.Legs = append(c.call.Legs, c.public(l))
 	}
+	slices.Sort(c.call.Problems)
 	return c.call
 }
 

@@ -44,6 +44,17 @@ func (c *assembly) legsFromRows() []*leg {
 			legs = append(legs, found...)
 		}
 	}
+	if len(legs) > 0 {
+		return legs
+	}
+	// A click-to-call that the employee did not pick up never came to a client. Their phone rang all the same.
+	for _, h := range c.hops {
+		if h.b.kind == extension {
+			l := c.leg([]*hop{h}, h.b, true)
+			l.talk = nil
+			legs = append(legs, l)
+		}
+	}
 	return legs
 }
 
@@ -329,18 +340,23 @@ func (c *assembly) consults(legs []*leg) {
 	}
 }
 
-// forwarders names the extension that sent the call on to each outside phone, where no channel's name did: the last that rang before.
-func forwarders(legs []*leg) {
+// forwarders names the extension that sent the call on to each outside phone, where no channel's name did: the last that rang before, or
+// the one whose follow-me rang along.
+func (c *assembly) forwarders(legs []*leg) {
 	for _, l := range legs {
 		if l.Extension != "" || l.Via != "" {
 			continue
 		}
 		for _, o := range legs {
-			if o.Extension != "" && o.start.Before(l.start) {
+			if o.Extension != "" && (o.start.Before(l.start) || o.start.Equal(l.start) && c.followsMe(o.Extension)) {
 				l.Via = o.Extension
 			}
 		}
 	}
+}
+
+func (c *assembly) followsMe(extension string) bool {
+	return slices.ContainsFunc(c.hops, func(h *hop) bool { return h.b.exten == "FMPR-"+extension })
 }
 
 func cond[T any](yes bool, a, b T) T {

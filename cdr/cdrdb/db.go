@@ -125,7 +125,9 @@ func (d *DB) openMySQL() error {
 		c.WriteTimeout = queryTimeout / 3
 	}
 	c.Logger = &mysql.NopLogger{} // what goes wrong is returned
-	c.Collation = "utf8mb4_general_ci" // also the charset of the connection
+	if err := c.Apply(mysql.Charset("utf8mb4", "")); err != nil {
+		return fmt.Errorf("charset of the CDR: %w", err)
+	}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return &Error{Kind: BadDSN, Hint: "check cdr.dsn", Err: errors.New("cdr.dsn cannot be used")}
