@@ -293,20 +293,13 @@ func insert(ctx context.Context, db *sql.DB, table string, columns []string, row
 		return fmt.Errorf("write %s: %w", table, err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	const most = 500                      // rows in one statement: MySQL takes 65,535 parameters
-	head := "INSERT INTO " + table + " (`" + strings.Join(columns, "`,`") + "`) VALUES "
+	const most = 500                     // rows in one statement: MySQL takes 65,535 parameters
 	one := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
-	var stmt *sql.Stmt
-	size := 0 // rows that stmt takes
 	for batch := range slices.Chunk(rows, most) {
-		if len(batch) != size {
-			size = len(batch)
-			if stmt, err = tx.PrepareContext(ctx, head+strings.TrimSuffix(strings.Repeat(one+",", size), ",")); err != nil {
-				return fmt.Errorf("write %s: %w", table, err)
-			}
-		}
-		if _, err := stmt.ExecContext(ctx, slices.Concat(batch...)...); err != nil {
-			return fmt.Errorf("write %d rows of %s: %w", size, table, err)
+		query := "INSERT INTO " + table + " (`" + strings.Join(columns, "`,`") + "`) VALUES " +
+			strings.TrimSuffix(strings.Repeat(one+",", len(batch)), ",")
+		if _, err := tx.ExecContext(ctx, query, slices.Concat(batch...)...); err != nil {
+			return fmt.Errorf("write %d rows of %s: %w", len(batch), table, err)
 		}
 	}
 	if err := tx.Commit(); err != nil {
