@@ -99,7 +99,9 @@ func staysOf(channel string, events []Event, last time.Time) []stay {
 			exits[bridge]--
 			leave(at)
 		}
-		slices.Sort(enters)
+		slices.SortFunc(enters, func(x, y string) int { // one that it left again at once was not the last
+			return cmp.Or(-cmp.Compare(exits[x], exits[y]), cmp.Compare(x, y))
+		})
 		for _, id := range enters {
 			if id == bridge {
 				continue
