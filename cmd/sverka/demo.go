@@ -105,7 +105,7 @@ func (c *demoCommand) directory() (dir string, remove func() error, err error) {
 		dir, err = os.MkdirTemp("", "sverka-demo-")
 		return dir, func() error { return os.RemoveAll(dir) }, err
 	}
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	if err := os.MkdirAll(c.dir, 0o750); err != nil {
 		return "", nil, fmt.Errorf("make --dir: %w", err)
 	}
 	if dir, err = filepath.Abs(c.dir); err != nil {
@@ -265,6 +265,10 @@ func (p *play) pause(ctx context.Context, last bool) error {
 	if p.enter == nil || last {
 		return nil
 	}
+	select {
+	case <-p.enter: // pressed too early: not meant for a step that nobody has seen
+	default:
+	}
 	p.printf("\nPress Enter to go on … ")
 	select {
 	case <-p.enter:
@@ -278,7 +282,7 @@ func (p *play) pause(ctx context.Context, last bool) error {
 // command makes the process of one command, as somebody would start it in the directory of the demo, and shows its command line.
 func (p *play) command(ctx context.Context, args []string) *exec.Cmd {
 	p.printf("\n$ sverka %s\n", strings.Join(args, " "))
-	cmd := exec.CommandContext(ctx, p.self, args...) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(ctx, p.self, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.home, p.stdout, p.stderr
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
@@ -314,20 +318,19 @@ func (p *play) interrupt(ctx context.Context, args []string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	var killing, outcome error
 	select {
-	case err := <-ended:
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("sverka %s ended before it could be killed: %v", args[0], err) //nolint:errorlint // nil when it ended well
+	case outcome = <-ended:
+		killing = os.ErrProcessDone
 	case <-p.outage.cut:
+		killing = cmd.Process.Kill()
+		outcome = <-ended
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		return fmt.Errorf("kill sverka %s: %w", args[0], err)
-	}
-	<-ended
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case killing != nil:
+		return fmt.Errorf("kill sverka %s: %w", args[0], errors.Join(killing, outcome))
 	}
 	calls, recordings := p.inPortal()
 	p.printf("\nKilled. In the portal: %d of %s, %d of %s.\n", calls, count(p.day.Parts, "call"), recordings, count(p.day.Recordings, "recording"))
@@ -350,7 +353,7 @@ func (p *play) verdict() error {
 	v := p.day.Check(p.portal)
 	requests := p.portal.Requests()
 	p.printf("\n  calls       %d of %d, each exactly once: client, employee, line, time and outcome agree\n", v.Parts, p.day.Parts)
-	p.printf("  recordings  %d of %d attached, byte for byte (%s)\n", v.Recordings, p.day.Recordings, humanize.Bytes(uint64(v.Bytes))) //nolint:gosec // a size
+	p.printf("  recordings  %d of %d attached, byte for byte (%s)\n", v.Recordings, p.day.Recordings, humanize.Bytes(uint64(v.Bytes)))
 	p.printf("  not sent    %s between colleagues\n", count(p.day.Internal, "call"))
 	p.printf("  requests    %s to the portal, %s refused by its limits\n", number(requests.HTTP), number(requests.RefusedBucket+requests.RefusedOperating))
 	if len(v.Wrong) == 0 {

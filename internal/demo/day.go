@@ -177,7 +177,7 @@ func (c *call) writeSounds(ctx context.Context, monitor string, seed uint64) err
 			return err
 		}
 		path := filepath.Join(monitor, filepath.FromSlash(s.file))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			return fmt.Errorf("write recording of call %s: %w", c.linkedID, err)
 		}
 		if err := writeWAV(path, s.length, seed*31+uint64(i)); err != nil {
