@@ -66,6 +66,18 @@ func (c clock) notBefore(wall, moment time.Time) time.Time {
 	return found[len(found)-1]
 }
 
+// nearest picks the meaning of a wall time that is closest to a moment.
+func (c clock) nearest(wall, moment time.Time) time.Time {
+	found := c.moments(wall)
+	best := found[0]
+	for _, t := range found[1:] {
+		if t.Sub(moment).Abs() < best.Sub(moment).Abs() {
+			best = t
+		}
+	}
+	return best
+}
+
 // start picks the meaning of a row's start: a row never starts before its channel, whose epoch the ids hold.
 func (c clock) start(wall time.Time, ids ...string) time.Time {
 	for _, id := range ids {

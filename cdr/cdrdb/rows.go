@@ -218,16 +218,18 @@ func (d *DB) row(v []text) (cdr.Row, bool) {
 	} else {
 		r.Start = d.clock.start(wall, r.UniqueID, r.LinkedID)
 	}
+	over := r.Start.Add(time.Duration(max(r.Duration, 0)) * time.Second)
 	for _, f := range []struct {
-		name string
-		into *time.Time
-	}{{"answer", &r.Answer}, {"end", &r.End}} {
+		name  string
+		into  *time.Time
+		about time.Time // where the lengths put it
+	}{{"answer", &r.Answer, over.Add(-time.Duration(max(r.BillSec, 0)) * time.Second)}, {"end", &r.End, over}} {
 		wall, ok := d.clock.parse(get(f.name))
 		switch {
 		case !ok:
 			problem("row %s: %s is %q, no time", r.UniqueID, f.name, get(f.name))
 		case !wall.IsZero():
-			*f.into = d.clock.notBefore(wall, r.Start)
+			*f.into = d.clock.nearest(wall, f.about)
 		}
 	}
 	return r, true
