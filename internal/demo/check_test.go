@@ -73,7 +73,7 @@ func attach(t *testing.T, p *emulator.Portal, id any, bytes []byte) {
 
 func TestCheckOfWhatIsRight(t *testing.T) {
 	t.Parallel()
-	sum := write(t, nil)
+	sum := write(t, func(o *demo.Options) { o.Calls = 20 })
 	got := sum.Check(office(t, sum, nil))
 	want := demo.Verdict{Parts: sum.Parts, Recordings: sum.Recordings, Bytes: got.Bytes}
 	if diff := cmp.Diff(got, want); diff != "" {

@@ -180,8 +180,9 @@ func TestSummaryAddsUp(t *testing.T) {
 
 func TestSameSeedSameDay(t *testing.T) {
 	t.Parallel()
-	first, again := write(t, nil), write(t, nil)
-	other := write(t, func(o *demo.Options) { o.Seed = 8 })
+	few := func(o *demo.Options) { o.Calls = 20 }
+	first, again := write(t, few), write(t, few)
+	other := write(t, func(o *demo.Options) { o.Calls, o.Seed = 20, 8 })
 	if diff := cmp.Diff(rows(t, again.CDR), rows(t, first.CDR)); diff != "" {
 		t.Errorf("same seed, other rows (-got +want):\n%s", diff)
 	}
@@ -271,18 +272,17 @@ func TestWriteOfOddDays(t *testing.T) {
 		wantErr   string
 	}{
 		{"one call", func(o *demo.Options) { o.Calls = 1 }, 1, ""},
-		{"more calls than minutes", func(o *demo.Options) { o.Calls = 560 }, 560, ""},
-		{"today, by now", func(o *demo.Options) { o.Day = at }, 60, ""},
-		{"today, soon after midnight", func(o *demo.Options) { o.Day, o.Now = at, at.Add(-15*time.Hour) }, 60, ""},
+		{"today, by now", func(o *demo.Options) { o.Day = at }, 30, ""},
+		{"today, soon after midnight, more calls than minutes", func(o *demo.Options) { o.Day, o.Now = at, at.Add(-15*time.Hour) }, 30, ""},
 		{"today, minutes after midnight", func(o *demo.Options) { o.Day, o.Now = at, at.Add(-15*time.Hour-25*time.Minute) }, 0, "too young"},
 		{"tomorrow", func(o *demo.Options) { o.Day = at.AddDate(0, 0, 1) }, 0, "too young"},
 		{"no calls", func(o *demo.Options) { o.Calls = 0 }, 0, "one at least"},
-		{"a directory with characters of URLs", func(o *demo.Options) { o.Dir = mkdir(t, "a b?c#d%20") }, 60, ""},
+		{"a directory with characters of URLs", func(o *demo.Options) { o.Dir = mkdir(t, "a b?c#d%20") }, 30, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := demo.Options{Dir: t.TempDir(), Day: at.AddDate(0, 0, -1), Calls: 60, Seed: 7, Now: at}
+			o := demo.Options{Dir: t.TempDir(), Day: at.AddDate(0, 0, -1), Calls: 30, Seed: 7, Now: at}
 			tt.change(&o)
 			sum, err := demo.Write(t.Context(), o)
 			if tt.wantErr != "" {

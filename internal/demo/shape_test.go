@@ -19,7 +19,7 @@ import (
 // filled, with the same kinds of values.
 func TestRowsHaveTheShapesOfAMikoPBX(t *testing.T) {
 	t.Parallel()
-	sum := write(t, nil)
+	sum := write(t, func(o *demo.Options) { o.Calls = 20 })
 	byKind := map[string]string{}
 	for _, part := range sum.Sent {
 		linkedID, _, _ := strings.Cut(part.ExternalID, "/")
