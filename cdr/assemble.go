@@ -188,8 +188,8 @@ func settle(start time.Time, ids ...string) time.Time {
 			continue
 		}
 		at = at.In(start.Location())
-		_, real := at.Zone()
-		wall := start.Sub(at) + time.Duration(offset-real)*time.Second
+		_, then := at.Zone()
+		wall := start.Sub(at) + time.Duration(offset-then)*time.Second
 		if wall.Abs() <= 2*time.Second {
 			return at.Add(wall)
 		}

@@ -41,7 +41,7 @@ func (c clock) moments(wall time.Time) []time.Time {
 	for _, around := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
 		_, offset := near.Add(around).Zone()
 		t := wall.Add(-time.Duration(offset) * time.Second).In(c.zone)
-		if _, real := t.Zone(); real == offset && (len(found) == 0 || !found[0].Equal(t)) {
+		if _, o := t.Zone(); o == offset && (len(found) == 0 || !found[0].Equal(t)) {
 			found = append(found, t)
 		}
 	}

@@ -53,6 +53,7 @@ type DB struct {
 type dialect struct {
 	quote   func(name string) string
 	text    func(column string) string // an expression that gives a column as it is stored
+	isNull  string                     // an operator for NULL alone
 	columns string                     // query: the columns of a table, given its database and its name
 }
 
@@ -60,6 +61,8 @@ var dialects = map[string]dialect{
 	"mysql": {
 		quote: func(name string) string { return "`" + name + "`" },
 		text:  func(column string) string { return column },
+		// IS NULL would find 0000-00-00, too, in a column that is NOT NULL.
+		isNull: " <=> NULL",
 		columns: `SELECT column_name FROM information_schema.columns
 			WHERE table_schema = IF(? = '', DATABASE(), ?) AND table_name = ? ORDER BY ordinal_position`,
 	},
@@ -67,6 +70,7 @@ var dialects = map[string]dialect{
 		quote: func(name string) string { return `"` + name + `"` },
 		// The driver would turn a column declared DATETIME into a time in UTC.
 		text:    func(column string) string { return "CAST(" + column + " AS TEXT)" },
+		isNull:  " IS NULL",
 		columns: `SELECT name FROM pragma_table_info(?3) WHERE ?1 = ?2 ORDER BY cid`,
 	},
 }
@@ -236,13 +240,11 @@ func (d *DB) Close() error { return d.db.Close() }
 func (d *DB) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s, schema %s, zone %s\n%s\n", d.config.Driver, d.database, d.config.Schema, d.config.Zone, d.rows)
-	for field, means := range map[string]string{
-		"linkedid":  "no linkedid: rows are one call by uniqueid and Local channels",
-		"recording": "no column names recordings",
-	} {
-		if !d.rows.has(field) {
-			fmt.Fprintln(&b, means)
-		}
+	if !d.rows.has("linkedid") {
+		b.WriteString("no linkedid: rows are one call by uniqueid and Local channels\n")
+	}
+	if !d.rows.has("recording") {
+		b.WriteString("no column names recordings\n")
 	}
 	switch {
 	case d.config.CEL == "":

@@ -170,13 +170,16 @@ func install() (*Server, error) {
 		return nil, fmt.Errorf("make a directory for mariadbd: %w", err)
 	}
 	s := &Server{dir: dir}
+	if err := os.Mkdir(s.path("tmp"), 0o700); err != nil {
+		return nil, fmt.Errorf("make a directory for mariadbd: %w", err)
+	}
 	tool, _ := find("mariadb-install-db")
 	cmd := exec.Command(tool, append([]string{
 		"--no-defaults", "--datadir=" + s.path("data"), "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-		"--innodb-log-file-size=8M",
+		"--innodb-log-file-size=8M", s.tmpdir(),
 	}, asRoot()...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("mariadb-install-db: %w: %s", err, tail(out)), os.RemoveAll(dir))
+		return nil, errors.Join(fmt.Errorf("mariadb-install-db: %w: %s", err, clip(out)), os.RemoveAll(dir))
 	}
 	// Another process may take a free port between the look and the start.
 	for range 5 {
@@ -192,6 +195,9 @@ func install() (*Server, error) {
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
+// tmpdir gives each server a directory for temporary tables of its own: one that starts removes what it finds there.
+func (s *Server) tmpdir() string { return "--tmpdir=" + s.path("tmp") }
+
 func (s *Server) start() error {
 	tool, err := find("mariadbd")
 	if err != nil {
@@ -204,7 +210,7 @@ func (s *Server) start() error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(tool, append([]string{
 		"--no-defaults", "--datadir=" + s.path("data"), "--socket=" + s.path("sock"), "--port=" + strconv.Itoa(s.port),
-		"--bind-address=127.0.0.1", "--skip-name-resolve", "--pid-file=" + s.path("pid"),
+		"--bind-address=127.0.0.1", "--skip-name-resolve", "--pid-file=" + s.path("pid"), s.tmpdir(),
 		// Tests read what they wrote; none needs it to survive the machine.
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--max-connections=200",
 	}, asRoot()...)...)
@@ -253,7 +259,7 @@ func (s *Server) wait(done <-chan struct{}) error {
 		select {
 		case <-done:
 			out, _ := os.ReadFile(s.path("log"))
-			return fmt.Errorf("mariadbd ended at its start: %s", tail(out))
+			return fmt.Errorf("mariadbd ended at its start: %s", clip(out))
 		case <-ctx.Done():
 			return fmt.Errorf("mariadbd does not answer after %s: %w", startTimeout, err)
 		case <-time.After(20 * time.Millisecond):
@@ -321,7 +327,12 @@ func freePort() (int, error) {
 	return addr.Port, nil
 }
 
-func tail(out []byte) string {
-	const keep = 1000
-	return strings.TrimSpace(string(out[max(0, len(out)-keep):]))
+// clip keeps both ends of what a server said: the cause stands at one of them.
+func clip(out []byte) string {
+	const keep = 700
+	s := strings.TrimSpace(string(out))
+	if len(s) <= 2*keep {
+		return s
+	}
+	return s[:keep] + "\n…\n" + s[len(s)-keep:]
 }
