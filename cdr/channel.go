@@ -76,6 +76,9 @@ func isApp(channel string) bool {
 // source says who is at the calling end of a row.
 func (c *assembly) source(r *Row) party {
 	p := c.party(r.Channel, r.FromAccount)
+	if p.kind == extension && r.FromAccount == "" && r.DID != "" && r.Src != "" && !c.internal(r.Src) {
+		return party{kind: trunk, channel: p.channel, peer: p.number} // a line whose account looks like an extension: it alone has a did
+	}
 	if p.kind != trunk || r.FromAccount != "" || r.DID != "" || fromTrunk(r.Context) {
 		return p
 	}

@@ -137,7 +137,10 @@ func clampSeconds(n int) time.Duration {
 
 // compareRows orders rows by what they hold and never by how they came: start, then the PBX's own counters, then everything else.
 func compareRows(a, b Row) int {
-	return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.ID, b.ID), cmp.Compare(fingerprint(&a), fingerprint(&b)))
+	if c := cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.ID, b.ID)); c != 0 {
+		return c
+	}
+	return cmp.Compare(fingerprint(&a), fingerprint(&b))
 }
 
 // fingerprint is all that a row says, without what reading it found wrong.

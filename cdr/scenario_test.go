@@ -319,6 +319,17 @@ func TestScenarios(t *testing.T) {
 			[]string{"in answered +79161234567", "1: answered 201 6s +0s rang 201"},
 		},
 		{
+			"a line whose account looks like an extension",
+			new(history).row(0, 4, 10, "PJSIP/1234-00000001", "PJSIP/201-00000002", func(r *cdr.Row) { r.DID = "74951112233" }).rows,
+			[]string{"in answered +79161234567", "1: answered 201 6s +0s rang 201"},
+		},
+		{
+			"blind transfer to a mobile",
+			new(history).row(0, 4, 10, line, "IAX2/201-1", data("IAX2/201/201")).
+				row(10, 15, 30, line, out, numbers(client, mobile), data("IAX2/trunk/"+mobile)).rows,
+			[]string{"in answered +79161234567", "1: answered 201 6s +0s rang 201", "2: answered +79035550000 via 201 15s +15s"},
+		},
+		{
 			"hidden caller",
 			new(history).row(0, 4, 10, line, "IAX2/201-1", caller("anonymous")).rows,
 			[]string{"in answered ", "1: answered 201 6s +0s rang 201"},

@@ -149,7 +149,7 @@ func TestSources(t *testing.T) {
 					}
 					return nil
 				})
-				if err != stop || n != 4 {
+				if !errors.Is(err, stop) || n != 4 {
 					t.Errorf("Rows gave %d rows and %v, want 4 and %v", n, err, stop)
 				}
 				ctx, cancel := context.WithCancel(context.Background())
