@@ -197,7 +197,8 @@ func TestLineAndDID(t *testing.T) {
 		{"no did column: dst, and the trunk names the line", new(history).row(0, 2, 9, line, "IAX2/201-1").rows, nil, "4951112233", "+74951112233"},
 		{
 			"dst rewritten by a blind transfer: the event of the channel has it", new(history).row(0, 2, 9, line, "IAX2/201-1", numbers(client, "203")).rows,
-			[]cdr.Event{{Type: "CHAN_START", Time: at(0), Channel: line, Exten: "74951112233"}}, "74951112233", "+74951112233",
+			[]cdr.Event{{Type: "CHAN_START", Time: at(0), Channel: line, Exten: "74951112233"}},
+			"74951112233", "+74951112233",
 		},
 		{"outbound: the trunk", new(history).row(0, 2, 9, "IAX2/201-1", out, numbers("201", mobile)).rows, nil, "", "+74951112233"},
 		{"unknown line", new(history).row(0, 2, 9, "IAX2/other-1", "IAX2/201-1").rows, nil, "4951112233", ""},
