@@ -60,6 +60,16 @@ func ParseExternalID(id string) (linkedid string, n int, ok bool) {
 	return linkedid, n, true
 }
 
+// SystemName gives the name of the Asterisk that a linkedid comes from: what stands before the epoch (systemname in asterisk.conf, mikopbx
+// on a MikoPBX), "" on most.
+func SystemName(linkedid string) string {
+	m := linkedIDForm.FindStringSubmatch(linkedid)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
 // Epoch gives the moment inside a uniqueid or linkedid ([name-]epoch.counter, with whatever MikoPBX adds behind it): when the channel
 // was made, in UTC, whole seconds. It settles what a wall clock leaves open in the hour that a change of DST repeats.
 func Epoch(id string) (time.Time, bool) {

@@ -99,7 +99,7 @@ type Extras bool
 
 // Run compares both sides of the period and yields a plan for each stretch of it, oldest first.
 func (s *Survey) Run(ctx context.Context, period Period, filter Filter, extras Extras, yield func(reconcile.Plan) error) error {
-	w := &surveyor{Survey: s, filter: filter, extras: extras, yield: yield, period: period, now: s.Now()}
+	w := &surveyor{Survey: s, filter: filter, extras: extras, yield: yield, period: period, now: s.Now(), systems: make(map[string]bool)}
 	w.open(period.From)
 	err := s.calls(ctx, period, w.now, func(call cdr.Call) error { return w.add(ctx, call) })
 	if err != nil {
@@ -240,6 +240,7 @@ type surveyor struct {
 	now    time.Time
 	yield  func(reconcile.Plan) error
 
+	systems map[string]bool // names of the Asterisk systems that the PBX's calls came from
 	from    time.Time
 	calls   int
 	known   map[string]int // linkedid → parts, of the calls in the window
@@ -263,6 +264,7 @@ func (w *surveyor) add(ctx context.Context, call cdr.Call) error {
 		w.open(to)
 	}
 	w.known[call.LinkedID] = max(1, len(call.Parts))
+	w.systems[cdr.SystemName(call.LinkedID)] = true
 	if !w.filter.takes(call) {
 		return nil
 	}
@@ -356,14 +358,15 @@ func (w *surveyor) rows(ctx context.Context, in reconcile.Input) ([]portal.Row, 
 	return rows, nil
 }
 
-// unknown asks the CDR for the calls of rows that none of the window's calls explains: they may have begun just outside of it.
+// unknown asks the CDR for the calls of rows that none of the window's calls explains: they may have begun just outside of it. Rows in the
+// name of another Asterisk are left alone: several may write into one portal.
 func (w *surveyor) unknown(ctx context.Context, in reconcile.Input) error {
 	if !w.extras {
 		return nil
 	}
 	for _, row := range in.Rows {
 		linkedID, _, ok := cdr.ParseExternalID(row.ExternalID)
-		if !ok {
+		if !ok || len(w.systems) > 0 && !w.systems[cdr.SystemName(linkedID)] {
 			continue
 		}
 		if _, done := in.Known[linkedID]; done {

@@ -172,10 +172,14 @@ func (c *backfillCommand) preview(change reconcile.Change) {
 
 func (c *backfillCommand) showPlan(plan jobs.Counts) {
 	c.printf("PBX: %s, %s in Bitrix24 (%s not sent)\n", count(plan.Calls, "call"), belong(plan.Parts), count(plan.Ignored, "call"))
-	c.printf("  there already   %7s calls   %7s recordings\n", number(plan.Already), number(plan.Recordings.Already))
-	c.printf("  to deliver      %7s calls   %7s recordings\n", number(plan.Planned), number(plan.Recordings.Planned))
+	line := func(what string, calls, recordings int) {
+		c.printf("  %-15s %9s %12s\n", what, number(calls), number(recordings))
+	}
+	c.printf("  %-15s %9s %12s\n", "", "calls", "recordings")
+	line("there already", plan.Already, plan.Recordings.Already)
+	line("to deliver", plan.Planned, plan.Recordings.Planned)
 	if plan.Missing() {
-		c.printf("  cannot be sent  %7s calls   %7s recordings\n", number(plan.Failed), number(plan.Recordings.Failed))
+		line("cannot be sent", plan.Failed, plan.Recordings.Failed)
 	}
 }
 

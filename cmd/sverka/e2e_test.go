@@ -49,7 +49,7 @@ func TestTenThousandCalls(t *testing.T) {
 func TestKilledFiftyTimes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigOptions{
-		calls: 10_000, recorded: 1_000, cel: true, limits: true,
+		calls: 10_000, recorded: 1_000, cel: true, limits: true, keep: true,
 		faults: emulator.Faults{Lost: 0.05, Error: 0.025, ErrorAfter: 0.025, Reset: 0.05},
 	})
 	moments := rand.New(rand.NewPCG(1, 2))
@@ -89,7 +89,7 @@ func (r *rig) untilDone() {
 // TestLedgerDeleted: without its ledger sverka finds in the portal what it delivered, and doubles nothing.
 func TestLedgerDeleted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigOptions{calls: 600, recorded: 60, cel: true})
+	r := newRig(t, rigOptions{calls: 600, recorded: 60, cel: true, keep: true})
 	half := r.backfill(0, "--limit", "300")
 	if half.Delivered < 250 || half.Delivered > 400 {
 		t.Fatalf("--limit 300 delivered %d parts", half.Delivered)
@@ -128,7 +128,7 @@ func TestDryRun(t *testing.T) {
 // TestScope: the flags that narrow a backfill.
 func TestScope(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigOptions{calls: 120, recorded: 30})
+	r := newRig(t, rigOptions{calls: 120, recorded: 30, keep: true})
 	recorded := 0
 	for _, p := range r.pbx.Parts() {
 		if p.Recorded {

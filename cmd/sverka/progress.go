@@ -72,12 +72,12 @@ func (p *progress) words() string {
 	return s
 }
 
-// done takes the bar away, or writes the last line.
+// done takes the bar away, or writes the last line where there is none.
 func (p *progress) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		_ = p.bar.Finish()
+		_ = p.bar.Clear() // a terminal that cannot be written to is no reason to fail
 		return
 	}
 	if p.calls.planned+p.files.planned > 0 {

@@ -62,6 +62,7 @@ type rigOptions struct {
 	faults          emulator.Faults
 	extra           string // further lines of config.yaml
 	settle          string // recordings.settle
+	keep            bool   // recordings.format: keep, for tests that are not about converting
 }
 
 // zone is the zone of the PBX's clock in these tests.
@@ -134,16 +135,20 @@ func (r *rig) writeConfig(dsn, monitor string, o rigOptions) {
 	if o.settle == "" {
 		o.settle = "1s"
 	}
+	format := "mp3"
+	if o.keep {
+		format = "keep"
+	}
 	r.config = filepath.Join(r.dir, "config.yaml")
 	text := fmt.Sprintf(`site: office
 timezone: Europe/Moscow
 cdr: {dsn: '%s'}
-recordings: {dir: '%s', settle: %s}
+recordings: {dir: '%s', settle: %s, format: %s}
 staging: {dir: '%s'}
 bitrix24: {webhook: '%s/rest/1/demo/', rate: %s}
 ledger: {dsn: '%s'}
 %s
-`, dsn, monitor, o.settle, r.staging(), server.URL, rate, r.ledger(), o.extra)
+`, dsn, monitor, o.settle, format, r.staging(), server.URL, rate, r.ledger(), o.extra)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}

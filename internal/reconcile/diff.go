@@ -29,7 +29,8 @@ type Input struct {
 	Rows    []portal.Row // statistics rows that carry an EXTERNAL_CALL_ID of ours or a CALL_ID of the ledger
 	Ledger  map[ledger.Key]ledger.Part
 	Records map[ledger.Key]RecordState // for wanted recordings that the portal lacks; nil: recordings are not compared
-	// Known reports how many parts a call has that is not among Wants, 0 when the CDR has no such call.
+	// Known tells how many parts a call of the CDR has, by linkedid; 0 when the CDR has no such call. A linkedid that it does not hold is
+	// another PBX's, whose calls stand in the same portal.
 	Known map[string]int
 	// From and To bound the period in which a row without a call counts as extra.
 	From, To time.Time
@@ -199,11 +200,14 @@ func (d *differ) extras() {
 		if !ok || row.Start.Before(d.From) || !row.Start.Before(d.To) {
 			continue
 		}
+		known, ours := d.Known[linkedID]
+		if !ours {
+			continue
+		}
 		d.plan.PortalCalls++
 		if d.matched[row.ID] {
 			continue
 		}
-		known := d.Known[linkedID]
 		if known >= n {
 			continue // a call of the CDR that is not sent, or that began outside the period
 		}
