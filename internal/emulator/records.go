@@ -60,6 +60,22 @@ func (p *Portal) Records() []Record {
 	return out
 }
 
+// Forget deletes a recording as somebody who deletes the file on the portal's Disk does: its call stands without one. It reports whether
+// there was such a recording.
+func (p *Portal) Forget(fileID int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.records[fileID]
+	if r == nil {
+		return false
+	}
+	if c := p.stats.find(r.CallID); c != nil && c.RecordFileID == fileID {
+		c.RecordFileID = 0
+	}
+	r.Current = false
+	return true
+}
+
 const (
 	fetchTimeout = 30 * time.Second
 	recordField  = "file" // part of the multipart upload
