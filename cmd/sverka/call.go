@@ -57,7 +57,7 @@ func (c *callCommand) run(ctx context.Context, id string) (err error) {
 		return fmt.Errorf("call %s: neither the PBX nor the ledger knows it; give a linkedid, an EXTERNAL_CALL_ID or a CALL_ID", id)
 	}
 	if onPBX {
-		c.showCall(s, call)
+		c.showCall(call)
 		c.showRows(rows)
 	} else {
 		c.printf("Call %s is not on the PBX (any more); this is what the ledger holds of it.\n", linkedID)
@@ -91,7 +91,7 @@ func (c *callCommand) linkedID(ctx context.Context, s *site, id string) (string,
 	return external, nil
 }
 
-func (c *callCommand) showCall(s *site, call cdr.Call) {
+func (c *callCommand) showCall(call cdr.Call) {
 	phone := call.Phone
 	if phone == "" {
 		phone = fmt.Sprintf("%q (no phone number)", call.RawPhone)

@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bytes"
@@ -15,16 +15,6 @@ import (
 
 	_ "modernc.org/sqlite" // the driver
 )
-
-// binary builds sverka: the demo starts children of the program that it is.
-func binary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "sverka")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return path
-}
 
 // runDemo plays a demo without a terminal, with nothing on PATH, and gives what it says and its exit code.
 func runDemo(t *testing.T, path, temp string, args ...string) (stdout, stderr string, code int) {

@@ -21,25 +21,29 @@ import (
 	"sverka/internal/pbxtest"
 )
 
-// binary builds sverka once for all tests of this process.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "sverka-test-")
-	if err != nil {
-		return "", err
+// builtPath is where the program lies that these tests run.
+func builtPath() string { return filepath.Join(os.TempDir(), fmt.Sprintf("sverka-test-%d", os.Getpid())) }
+
+var build = sync.OnceValue(func() error {
+	if out, err := exec.Command("go", "build", "-o", builtPath(), ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build sverka: %w\n%s", err, out)
 	}
-	path := filepath.Join(dir, "sverka")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build sverka: %w\n%s", err, out)
-	}
-	return path, nil
+	return nil
 })
+
+// binary builds sverka once for all tests of this process.
+func binary(t *testing.T) string {
+	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	return builtPath()
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
+	_ = os.Remove(builtPath()) // not there when no test needed it
+	os.Exit(code)              //nolint:forbidigo // a test's main is a main
 }
 
 // rig is a whole site: a real MariaDB full of calls, recordings on disk, a portal over real HTTP, and the real program between them.
@@ -58,7 +62,7 @@ type rig struct {
 type rigOptions struct {
 	calls, recorded int
 	cel             bool
-	limits          bool   // the portal keeps its limits, on a clock that runs 50 times faster
+	limits          bool // the portal keeps its limits, on a clock that runs 50 times faster
 	faults          emulator.Faults
 	extra           string // further lines of config.yaml
 	settle          string // recordings.settle
@@ -166,11 +170,7 @@ type result struct {
 // command gives a run of the program that has not begun.
 func (r *rig) command(args ...string) *exec.Cmd {
 	r.t.Helper()
-	path, err := binary()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	cmd := exec.Command(path, append(args, "--config", r.config)...)
+	cmd := exec.Command(binary(r.t), append(args, "--config", r.config)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+r.t.TempDir())
 	return cmd
 }

@@ -282,65 +282,30 @@ func (d *Deliverer) send(ctx context.Context, q *queue, items []*item, intent le
 // settle writes down the outcome of each call of a request that was answered.
 func (d *Deliverer) settle(ctx context.Context, q *queue, items []*item, outcomes []portal.Outcome) error {
 	changes := make([]ledger.Change, 0, len(items))
-	results := make(map[*item]Result)
-	var doubtful []*item
+	var known, doubtful []*item
 	var stop error
 	for i, it := range items {
-		out := outcomes[i]
-		if out.Registered || out.Err == nil {
-			it.part.CallID = out.Finished.CallID
-			if it.part.Step == ledger.Seen {
-				if err := it.part.Apply(ledger.Register); err != nil {
-					return fmt.Errorf("register call %s: %w", it.part.ExternalID, err)
-				}
-			}
+		it.err = outcomes[i].Err
+		note, sure, err := d.take(it, outcomes[i])
+		if err != nil {
+			return err
 		}
-		if out.Err == nil {
-			it.part.Settle()
-			it.part.StatID, it.part.ActivityID = out.Finished.StatID, out.Finished.ActivityID
-			if err := it.part.Apply(ledger.Finish); err != nil {
-				return fmt.Errorf("finish call %s: %w", it.part.ExternalID, err)
-			}
-			note := "finished as " + string(it.part.CallID)
-			if out.Finished.CRMNote != "" {
-				note += "; no CRM activity: " + out.Finished.CRMNote
-			}
-			changes = append(changes, ledger.Change{Part: it.part, Note: note})
-			results[it] = Result{Want: it.want, Part: it.part}
-			continue
-		}
-		class := portal.ClassOf(out.Err)
-		note := ""
-		switch {
-		case class == portal.Unknown, class == portal.NotFound:
-			// Not found at finish: finished by an earlier try of ours, or the live call is gone. The statistics know.
-			it.answered, it.lostLive = true, class == portal.NotFound
-			it.part.Fail(string(class), out.Err.Error(), time.Time{})
+		if !sure {
 			doubtful = append(doubtful, it)
 			continue
-		case class == portal.Access:
-			it.part.Settle()
-			stop = fmt.Errorf("deliver call %s: %w", it.part.ExternalID, out.Err)
-			note = out.Err.Error()
-		case class == portal.NoUser && d.opts.Fallback != 0 && it.want.Call.UserID != d.opts.Fallback:
-			it.part.Settle()
-			note = fmt.Sprintf("the portal knows no active user %d; the call goes to user %d (employees.fallback)", it.want.Call.UserID, d.opts.Fallback)
-			it.want.Call.UserID = d.opts.Fallback
-		default:
-			it.part.Settle()
-			note = d.fail(it, out.Err)
 		}
+		known = append(known, it)
 		changes = append(changes, ledger.Change{Part: it.part, Note: note})
-		if d.over(it) {
-			results[it] = Result{Want: it.want, Part: it.part, Err: out.Err}
+		if portal.ClassOf(it.err) == portal.Access {
+			stop = fmt.Errorf("deliver call %s: %w", it.part.ExternalID, it.err)
 		}
 	}
 	if err := d.ledger.Save(ctx, changes...); err != nil {
 		return err
 	}
-	for _, it := range items {
-		if r, ok := results[it]; ok {
-			q.finish(it, r)
+	for _, it := range known {
+		if it.err == nil || d.over(it) {
+			q.finish(it, Result{Want: it.want, Part: it.part, Err: it.err})
 		}
 	}
 	if stop != nil {
@@ -350,6 +315,45 @@ func (d *Deliverer) settle(ctx context.Context, q *queue, items []*item, outcome
 		return d.lookLost(ctx, q, doubtful)
 	}
 	return nil
+}
+
+// take moves a part by its outcome and gives the line of history. sure is false when only the statistics can tell what became of it.
+func (d *Deliverer) take(it *item, out portal.Outcome) (note string, sure bool, err error) {
+	if out.Registered || out.Err == nil {
+		it.part.CallID = out.Finished.CallID
+		if it.part.Step == ledger.Seen {
+			if err := it.part.Apply(ledger.Register); err != nil {
+				return "", false, fmt.Errorf("register call %s: %w", it.part.ExternalID, err)
+			}
+		}
+	}
+	class := portal.ClassOf(out.Err)
+	if class == portal.Unknown || class == portal.NotFound {
+		// Not found at finish: finished by an earlier try of ours, or the live call is gone.
+		it.answered, it.lostLive = true, class == portal.NotFound
+		it.part.Fail(string(class), out.Err.Error(), time.Time{})
+		return "", false, nil
+	}
+	it.part.Settle()
+	switch {
+	case out.Err == nil:
+		it.part.StatID, it.part.ActivityID = out.Finished.StatID, out.Finished.ActivityID
+		if err := it.part.Apply(ledger.Finish); err != nil {
+			return "", false, fmt.Errorf("finish call %s: %w", it.part.ExternalID, err)
+		}
+		note = "finished as " + string(it.part.CallID)
+		if out.Finished.CRMNote != "" {
+			note += "; no CRM activity: " + out.Finished.CRMNote
+		}
+	case class == portal.Access:
+		note = out.Err.Error()
+	case class == portal.NoUser && d.opts.Fallback != 0 && it.want.Call.UserID != d.opts.Fallback:
+		note = fmt.Sprintf("the portal knows no active user %d; the call goes to user %d (employees.fallback)", it.want.Call.UserID, d.opts.Fallback)
+		it.want.Call.UserID = d.opts.Fallback
+	default:
+		note = d.fail(it, out.Err)
+	}
+	return note, true, nil
 }
 
 // lookLost looks up calls whose own outcome is unknown or that the portal says it does not know at finish, and starts those anew that it

@@ -177,7 +177,7 @@ func TestLedgerLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fresh.Close()
+	t.Cleanup(func() { _ = fresh.Close() })
 	w.ledger = fresh
 	adopted := 0
 	err = w.deliverer(w.client, w.ledger).Deliver(context.Background(), list, func(r deliver.Result) {
@@ -273,8 +273,8 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.portal.SetFaults(emulator.Faults{Lost: 0.15, Error: 0.15, ErrorAfter: 0.15, Reset: 0.15})
-	list := wants(300)
+	w.portal.SetFaults(emulator.Faults{Lost: 0.08, Error: 0.05, ErrorAfter: 0.08, Reset: 0.08})
+	list := wants(200)
 	for n := 0; ; n++ {
 		if n > 100 {
 			t.Fatal("never done")

@@ -14,9 +14,10 @@ import (
 type item struct {
 	want     reconcile.Want
 	part     ledger.Part
-	look     bool // look into the portal before anything else
-	answered bool // the portal has surely done with the request in doubt
-	lostLive bool // the portal says that it does not know the registered call
+	look     bool  // look into the portal before anything else
+	answered bool  // the portal has surely done with the request in doubt
+	lostLive bool  // the portal says that it does not know the registered call
+	err      error // of the last outcome
 	done     bool
 }
 

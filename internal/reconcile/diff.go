@@ -102,8 +102,9 @@ func (d *differ) absent(want Want, part ledger.Part) {
 	case part.Step >= ledger.Finished:
 		// Sending it again could double a call that the webhook's user merely may not see.
 		d.plan.Stuck++
-		d.gapRow(want, part.CallID, KindMissing, fmt.Sprintf("delivered before as %s (row %d), and the portal does not show it any more: check that the webhook's user may see the calls of all "+
-			"employees; if the call was deleted, run: sverka retry %s", part.CallID, part.StatID, want.Key.LinkedID), false)
+		d.gapRow(want, part.CallID, KindMissing, fmt.Sprintf("delivered before as %s (row %d), and the portal does not show it any more: "+
+			"check that the webhook's user may see the calls of all employees; if the call was deleted, run: sverka retry %s",
+			part.CallID, part.StatID, want.Key.LinkedID), false)
 	case part.Step == ledger.Registered:
 		d.gapRow(want, part.CallID, KindUnfinished, "registered as "+string(part.CallID)+", never finished"+lastError(part), true)
 		d.change(Deliver, want, part, nil, "registered, never finished")

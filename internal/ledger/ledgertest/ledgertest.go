@@ -216,8 +216,8 @@ func Run(t *testing.T, open func(t *testing.T) func() Ledger) {
 		}()
 		<-waits
 		select {
-		case <-got:
-			t.Fatal("two hold the lock")
+		case err := <-got:
+			t.Fatalf("two hold the lock (%v)", err)
 		default:
 		}
 		release()

@@ -11,7 +11,7 @@ import (
 
 // tryLockFile takes the advisory lock of a file. ok is false when another process has it.
 func tryLockFile(path string) (release func(), ok bool, err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640) // #nosec G304 -- beside the ledger, named by the configuration
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- beside the ledger, named by the configuration
 	if err != nil {
 		return nil, false, err
 	}

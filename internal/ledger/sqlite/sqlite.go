@@ -177,6 +177,7 @@ func (l *Ledger) Save(ctx context.Context, changes ...ledger.Change) error {
 		return fmt.Errorf("write ledger: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	// #nosec G202 -- only names of columns and question marks are put into the statement.
 	put, err := tx.PrepareContext(ctx, `INSERT INTO parts (`+columns+`) VALUES (?`+strings.Repeat(",?", 21)+`)
 		ON CONFLICT (site, linkedid, n) DO UPDATE SET external_id = excluded.external_id, phone = excluded.phone, start = excluded.start, hash = excluded.hash,
 		step = excluded.step, intent = excluded.intent, intent_at = excluded.intent_at, call_id = excluded.call_id, stat_id = excluded.stat_id,
