@@ -83,6 +83,7 @@ type Survey struct {
 	Records    RecordLooker  // nil: recordings are not compared
 	Settle     time.Duration // a call is over when its last row is this old
 	Overlap    time.Duration // how long a call may last: rows of one call lie this far apart at most
+	Together   bool          // the PBX writes all rows of a call at once, when it is over (MikoPBX)
 	Zone       *time.Location
 	Now        func() time.Time
 	Log        *logrus.Entry
@@ -101,19 +102,15 @@ type Extras bool
 func (s *Survey) Run(ctx context.Context, period Period, filter Filter, extras Extras, yield func(reconcile.Plan) error) error {
 	w := &surveyor{Survey: s, filter: filter, extras: extras, yield: yield, period: period, now: s.Now(), systems: make(map[string]bool)}
 	w.open(period.From)
-	err := s.calls(ctx, period, w.now, func(call cdr.Call) error { return w.add(ctx, call) })
+	err := s.calls(ctx, period, w.now, func(call cdr.Call, over bool) error { return w.add(ctx, call, over) })
 	if err != nil {
 		return err
 	}
 	return w.close(ctx, period.To)
 }
 
-// Calls yields the calls of the PBX that began in the period and are over, oldest first.
-func (s *Survey) Calls(ctx context.Context, period Period, yield func(cdr.Call) error) error {
-	return s.calls(ctx, period, s.Now(), yield)
-}
-
-func (s *Survey) calls(ctx context.Context, period Period, now time.Time, yield func(cdr.Call) error) error {
+// calls yields the calls of the PBX that began in the period, oldest first, and whether each is over.
+func (s *Survey) calls(ctx context.Context, period Period, now time.Time, yield func(call cdr.Call, over bool) error) error {
 	a := &assembler{survey: s, period: period, now: now, yield: yield}
 	groups := cdr.NewGrouper(s.Overlap)
 	// Rows of a call that began in the period may come after it, and a call that began before it may reach into it.
@@ -142,7 +139,7 @@ type assembler struct {
 	period Period
 	now    time.Time
 	groups [][]cdr.Row
-	yield  func(cdr.Call) error
+	yield  func(call cdr.Call, over bool) error
 }
 
 func (a *assembler) add(ctx context.Context, rows []cdr.Row) error {
@@ -173,10 +170,10 @@ func (a *assembler) flush(ctx context.Context) error {
 	}
 	for _, rows := range a.groups {
 		call := a.survey.assemble(rows, events)
-		if call.Start.Before(a.period.From) || !call.Start.Before(a.period.To) || !a.survey.over(call, rows, a.now) {
+		if call.Start.Before(a.period.From) || !call.Start.Before(a.period.To) {
 			continue
 		}
-		if err := a.yield(call); err != nil {
+		if err := a.yield(call, a.survey.over(call, rows, events, a.now)); err != nil {
 			return err
 		}
 	}
@@ -199,17 +196,22 @@ func (s *Survey) assemble(rows []cdr.Row, events map[string][]cdr.Event) cdr.Cal
 
 // over reports whether no more rows of a call are to be expected. The rows of an Asterisk channel are written when it hangs up, and the
 // channel that gave the call its linkedid is there from the start: as long as its own row is missing, the call may still be going on.
-func (s *Survey) over(call cdr.Call, rows []cdr.Row, now time.Time) bool {
+func (s *Survey) over(call cdr.Call, rows []cdr.Row, events map[string][]cdr.Event, now time.Time) bool {
 	quiet := now.Sub(call.LastRow)
 	if quiet < s.Settle {
 		return false
 	}
-	if quiet >= s.Overlap {
+	if s.Together || quiet >= s.Overlap {
 		return true
 	}
 	for _, row := range rows {
-		if row.UniqueID == row.LinkedID || row.ID != 0 && row.FromAccount+row.ToAccount+row.DialStatus != "" {
+		if row.UniqueID == row.LinkedID {
 			return true
+		}
+		for _, event := range events[row.LinkedID] {
+			if event.Type == "LINKEDID_END" {
+				return true
+			}
 		}
 	}
 	return false
@@ -243,6 +245,7 @@ type surveyor struct {
 	systems map[string]bool // names of the Asterisk systems that the PBX's calls came from
 	from    time.Time
 	calls   int
+	ongoing int
 	known   map[string]int // linkedid → parts, of the calls in the window
 	wants   []reconcile.Want
 	ids     []string // linkedids of wants
@@ -250,12 +253,12 @@ type surveyor struct {
 }
 
 func (w *surveyor) open(from time.Time) {
-	w.from, w.calls = from, 0
+	w.from, w.calls, w.ongoing = from, 0, 0
 	w.known = make(map[string]int)
 	w.wants, w.ids, w.ignored = nil, nil, nil
 }
 
-func (w *surveyor) add(ctx context.Context, call cdr.Call) error {
+func (w *surveyor) add(ctx context.Context, call cdr.Call, over bool) error {
 	for !call.Start.Before(w.from.Add(window)) {
 		to := w.from.Add(window)
 		if err := w.close(ctx, to); err != nil {
@@ -265,7 +268,11 @@ func (w *surveyor) add(ctx context.Context, call cdr.Call) error {
 	}
 	w.known[call.LinkedID] = max(1, len(call.Parts))
 	w.systems[cdr.SystemName(call.LinkedID)] = true
-	if !w.filter.takes(call) {
+	switch {
+	case !w.filter.takes(call):
+		return nil
+	case !over:
+		w.ongoing++
 		return nil
 	}
 	w.calls++
@@ -281,7 +288,7 @@ func (w *surveyor) add(ctx context.Context, call cdr.Call) error {
 
 // close compares what the window holds and yields the plan for it.
 func (w *surveyor) close(ctx context.Context, to time.Time) error {
-	if w.calls == 0 && !bool(w.extras) {
+	if w.calls+w.ongoing == 0 && !bool(w.extras) {
 		return nil
 	}
 	held, err := w.Ledger.Parts(ctx, w.Site, w.ids)
@@ -300,7 +307,7 @@ func (w *surveyor) close(ctx context.Context, to time.Time) error {
 	}
 	in.Records = w.records(in)
 	plan := reconcile.Diff(in)
-	plan.PBXCalls, plan.Ignored = w.calls, w.ignored
+	plan.PBXCalls, plan.Ongoing, plan.Ignored = w.calls, w.ongoing, w.ignored
 	return w.yield(plan)
 }
 

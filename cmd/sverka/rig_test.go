@@ -22,7 +22,9 @@ import (
 )
 
 // builtPath is where the program lies that these tests run.
-func builtPath() string { return filepath.Join(os.TempDir(), fmt.Sprintf("sverka-test-%d", os.Getpid())) }
+func builtPath() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("sverka-test-%d", os.Getpid()))
+}
 
 var build = sync.OnceValue(func() error {
 	if out, err := exec.Command("go", "build", "-o", builtPath(), ".").CombinedOutput(); err != nil {

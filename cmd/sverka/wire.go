@@ -92,6 +92,7 @@ func (a *app) openSite(ctx context.Context) (s *site, err error) {
 		Ledger:     s.ledger,
 		Settle:     c.CDR.Settle,
 		Overlap:    c.CDR.Overlap,
+		Together:   c.CDR.Schema == cdrdb.SchemaMikoPBX,
 		Zone:       c.Timezone,
 		Now:        a.now,
 		Log:        s.log,

@@ -77,6 +77,7 @@ type Plan struct {
 	Parts       int // parts that belong in Bitrix24
 	PortalCalls int // statistics rows of ours
 	InSync      int // parts without a gap
+	Ongoing     int // calls that are not over yet, and not compared
 	Ignored     []Ignored
 	Gaps        []Gap
 	Changes     []Change

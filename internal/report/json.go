@@ -16,6 +16,7 @@ type reportJSON struct {
 	Parts        int            `json:"parts"`
 	PortalCalls  int            `json:"portal_calls"`
 	InSync       int            `json:"in_sync"`
+	Ongoing      int            `json:"ongoing,omitempty"`
 	Ignored      int            `json:"ignored"`
 	Gaps         []gapJSON      `json:"gaps"`
 	ByKind       map[string]int `json:"by_kind"`
@@ -52,6 +53,7 @@ func JSON(w io.Writer, r Report) error {
 		Parts:        r.Parts,
 		PortalCalls:  r.PortalCalls,
 		InSync:       r.InSync,
+		Ongoing:      r.Ongoing,
 		Ignored:      len(r.Ignored),
 		Gaps:         make([]gapJSON, 0, len(r.Gaps)),
 		ByKind:       make(map[string]int),

@@ -24,6 +24,7 @@ type Report struct {
 	Parts       int       // parts that belong in Bitrix24
 	PortalCalls int       // statistics rows of ours
 	InSync      int       // parts that agree
+	Ongoing     int       // calls that are not over yet, and not compared
 	Ignored     []reconcile.Ignored
 	Gaps        []reconcile.Gap
 }
@@ -34,6 +35,7 @@ func (r *Report) Add(plan reconcile.Plan) {
 	r.Parts += plan.Parts
 	r.PortalCalls += plan.PortalCalls
 	r.InSync += plan.InSync
+	r.Ongoing += plan.Ongoing
 	r.Ignored = append(r.Ignored, plan.Ignored...)
 	r.Gaps = append(r.Gaps, plan.Gaps...)
 }
@@ -135,6 +137,14 @@ func (r Report) period() string {
 
 // summary gives the figures in one line.
 func (r Report) summary() string {
+	if r.Ongoing == 0 {
+		return r.compared()
+	}
+	return fmt.Sprintf("%s · %s not over yet", strings.TrimSuffix(r.compared(), "."), calls(r.Ongoing))
+}
+
+// compared gives the figures of the calls that are over.
+func (r Report) compared() string {
 	if r.Clean() {
 		return fmt.Sprintf("In sync: %s on the PBX, %s in Bitrix24, nothing missing.", calls(r.PBXCalls), plural(r.Parts, "part", "parts"))
 	}

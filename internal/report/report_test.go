@@ -172,6 +172,7 @@ func TestTableSummary(t *testing.T) {
 			"1 call on the PBX · 1 part belongs in Bitrix24 · 1 agrees · 1 gap (1 extra)",
 		},
 		{report.Report{PBXCalls: 1204, Parts: 1180, InSync: 1180}, "In sync: 1,204 calls on the PBX, 1,180 parts in Bitrix24, nothing missing."},
+		{report.Report{PBXCalls: 5, Parts: 5, InSync: 5, Ongoing: 1}, "In sync: 5 calls on the PBX, 5 parts in Bitrix24, nothing missing · 1 call not over yet"},
 		{report.Report{}, "In sync: 0 calls on the PBX, 0 parts in Bitrix24, nothing missing."},
 	}
 	for _, tt := range tests {
