@@ -194,7 +194,10 @@ func (b *backfill) apply(ctx context.Context, plan reconcile.Plan) error {
 		case reconcile.Adopt, reconcile.Settle:
 			part := adopted(change)
 			note := ""
-			if change.Verb == reconcile.Adopt {
+			switch {
+			case change.Part.Intent == ledger.ToAttach:
+				note = fmt.Sprintf("the answer was lost; the recording is in the portal as file %d", part.FileID)
+			case change.Verb == reconcile.Adopt:
 				note = "found in the portal as " + string(part.CallID)
 			}
 			if change.Want.Record == nil || part.FileID != 0 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -74,23 +75,11 @@ func (c *backfillCommand) run(ctx context.Context) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	config, err := c.readSite()
+	s, span, err := c.openPeriod(ctx, c.from, c.to)
 	if err != nil {
 		return err
 	}
-	span, err := period(c.from, c.to, c.now(), config.Timezone)
-	if err != nil {
-		return err
-	}
-	s, err := c.openSite(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closing := s.Close(); err == nil {
-			err = closing
-		}
-	}()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	filter := jobs.Filter{Extension: c.extension, Phone: c.phone}
 	if number := s.phones.E164(c.phone); number != "" {
 		filter.Phone = number
@@ -136,10 +125,11 @@ func (c *backfillCommand) backfill(ctx context.Context, s *site, span jobs.Perio
 	counts, err := b.Apply(ctx, span, filter, scope, bar)
 	bar.done()
 	if err != nil {
-		if !c.json {
-			c.printf("Stopped: %s delivered, %s attached. Nothing is lost: the same command goes on from here.\n",
-				count(counts.Delivered, "call"), count(counts.Recordings.Attached, "recording"))
+		if c.json {
+			return errors.Join(err, writeBackfillJSON(c.stdout, span, counts))
 		}
+		c.printf("Stopped: %s delivered, %s attached. Nothing is lost: the same command goes on from here.\n",
+			count(counts.Delivered, "call"), count(counts.Recordings.Attached, "recording"))
 		return err
 	}
 	if !c.json {

@@ -36,11 +36,7 @@ func (c *callCommand) run(ctx context.Context, id string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closing := s.Close(); err == nil {
-			err = closing
-		}
-	}()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	linkedID, err := c.linkedID(ctx, s, id)
 	if err != nil {
 		return err
@@ -177,11 +173,10 @@ func (c *callCommand) showParts(ctx context.Context, s *site, call cdr.Call, onP
 		if w.Blocked != "" {
 			c.printf("  cannot be delivered: %s\n", w.Blocked)
 		}
-		c.showPortal(w, rows)
-		if w.Record != nil {
-			state := s.staged.State(w)
-			states[w.Key] = state
-			c.showRecord(w, state)
+		attached := c.showPortal(w, rows)
+		if w.Record != nil && !attached {
+			states[w.Key] = s.staged.State(w)
+			c.showRecord(w, states[w.Key])
 		}
 		part, ok := byN[w.Key.N]
 		if !ok {
@@ -204,7 +199,8 @@ func (c *callCommand) showParts(ctx context.Context, s *site, call cdr.Call, onP
 	return errGaps
 }
 
-func (c *callCommand) showPortal(want reconcile.Want, rows []portal.Row) {
+// showPortal tells what the portal has of a part, and whether that is with a recording.
+func (c *callCommand) showPortal(want reconcile.Want, rows []portal.Row) (attached bool) {
 	found := false
 	for _, r := range rows {
 		if r.ExternalID != want.Call.ExternalID {
@@ -213,6 +209,7 @@ func (c *callCommand) showPortal(want reconcile.Want, rows []portal.Row) {
 		found = true
 		recording := "no recording"
 		if r.RecordFileID != 0 {
+			attached = true
 			recording = fmt.Sprintf("recording is file %d", r.RecordFileID)
 		}
 		c.printf("  portal     row %d, %s, user %d, %s, %d s, status %s, %s\n", r.ID, r.CallID, r.UserID, clock(r.Start), r.Duration, r.Status, recording)
@@ -220,6 +217,7 @@ func (c *callCommand) showPortal(want reconcile.Want, rows []portal.Row) {
 	if !found {
 		c.printf("  portal     does not have it\n")
 	}
+	return attached
 }
 
 func (c *callCommand) showRecord(want reconcile.Want, state reconcile.RecordState) {

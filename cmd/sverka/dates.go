@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"regexp"
 	"strconv"
 	"time"
@@ -34,6 +35,20 @@ func parseDate(text string, now time.Time, zone *time.Location) (time.Time, erro
 		return t.In(zone), nil
 	}
 	return time.Time{}, usagef("%q is no date: write 2006-01-02, 2006-01-02T15:04:05, RFC 3339, or a time back from now like 24h or 7d", text)
+}
+
+// openPeriod reads --from and --to and opens the site: a mistake of usage is told before anything is connected to.
+func (a *app) openPeriod(ctx context.Context, from, to string) (*site, jobs.Period, error) {
+	config, err := a.readSite()
+	if err != nil {
+		return nil, jobs.Period{}, err
+	}
+	span, err := period(from, to, a.now(), config.Timezone)
+	if err != nil {
+		return nil, span, err
+	}
+	s, err := a.openSite(ctx)
+	return s, span, err
 }
 
 // period reads --from and --to.

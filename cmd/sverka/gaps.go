@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,23 +64,11 @@ func (c *gapsCommand) run(ctx context.Context) (err error) {
 	if !ok {
 		return usagef("--format %s: use table, json, csv or html", c.format)
 	}
-	config, err := c.readSite()
+	s, span, err := c.openPeriod(ctx, c.from, c.to)
 	if err != nil {
 		return err
 	}
-	span, err := period(c.from, c.to, c.now(), config.Timezone)
-	if err != nil {
-		return err
-	}
-	s, err := c.openSite(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closing := s.Close(); err == nil {
-			err = closing
-		}
-	}()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if c.recordings {
 		s.survey.Records = s.staged
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,9 +31,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "sverka",
 		Short: "Keeps a Bitrix24 portal's call history true to the PBX",
 		Long: `Sverka compares the calls of an Asterisk, FreePBX or MikoPBX with those of a Bitrix24 portal, delivers what the portal lacks exactly
-once, recordings included, and reports every gap.
-
-` + exitHelp,
+once, recordings included, and reports every gap.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -59,6 +58,7 @@ once, recordings included, and reports every gap.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
+	root.SetUsageTemplate(strings.TrimRight(root.UsageTemplate(), "\n") + "\n\n" + exitHelp + "\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newDemoCommand(a),
@@ -70,7 +70,6 @@ once, recordings included, and reports every gap.
 		newVersionCommand(a),
 	)
 	for _, cmd := range root.Commands() {
-		cmd.Long += "\n\n" + exitHelp
 		if cmd.Args != nil {
 			cmd.Args = asUsage(cmd.Args)
 		}
