@@ -35,14 +35,16 @@ const (
 type Call struct {
 	ExternalID string // EXTERNAL_CALL_ID: the PBX's key, at most 64 bytes
 	Type       CallType
-	UserID     int
-	Phone      string    // client's number, E.164 where it is one
-	Line       string    // LINE_NUMBER; "" sends none
-	Start      time.Time // with zone
-	Duration   int       // seconds of talk with this employee
-	Status     StatusCode
-	CreateCRM  bool // CRM_CREATE: let the portal create a lead, or contact and deal, for an unknown number
-	Callback   bool
+	UserID     int // who finishes the call: responsible for it, and for what the CRM makes of it
+	// RegisterUserID is who the call is registered for when that is not UserID: who was rung first and did not answer. 0: UserID.
+	RegisterUserID int
+	Phone          string    // client's number, E.164 where it is one
+	Line           string    // LINE_NUMBER; "" sends none
+	Start          time.Time // with zone
+	Duration       int       // seconds of talk with this employee
+	Status         StatusCode
+	CreateCRM      bool // CRM_CREATE: let the portal create a lead, or contact and deal, for an unknown number
+	Callback       bool
 }
 
 // Row is one row of the portal's call statistics.

@@ -1,6 +1,7 @@
 package bitrix24
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -123,7 +124,7 @@ func unfit(method string, call portal.Call) *portal.Error {
 
 func registration(call portal.Call) wire.Params {
 	p := wire.Params{
-		"USER_ID":          call.UserID,
+		"USER_ID":          cmp.Or(call.RegisterUserID, call.UserID),
 		"PHONE_NUMBER":     call.Phone,
 		"TYPE":             int(call.Type),
 		"CALL_START_DATE":  call.Start.Format(time.RFC3339),

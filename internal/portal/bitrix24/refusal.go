@@ -19,6 +19,22 @@ const (
 	methodUsers     = "user.get"
 	methodProfile   = "profile"
 	methodTime      = "server.time"
+
+	methodShow         = "telephony.externalCall.show"
+	methodHide         = "telephony.externalCall.hide"
+	methodSearch       = "telephony.externalCall.searchCrmEntities"
+	methodLines        = "telephony.externalLine.get"
+	methodLineAdd      = "telephony.externalLine.add"
+	methodLineUpdate   = "telephony.externalLine.update"
+	methodLineDelete   = "telephony.externalLine.delete"
+	methodItemUpdate   = "crm.item.update"
+	methodApp          = "app.info"
+	methodScope        = "scope"
+	methodBind         = "event.bind"
+	methodBindings     = "event.get"
+	methodUnbind       = "event.unbind"
+	methodOfflineGet   = "event.offline.get"
+	methodOfflineClear = "event.offline.clear"
 )
 
 // Hints, what a person can do.
@@ -46,7 +62,15 @@ const (
 	hintPay     = "the subscription of the portal has ended"
 	hintNoREST  = "the address answers, but not as Bitrix24's REST API: check bitrix24.webhook and any proxy on the way"
 	hintBlocked = "something before the portal refuses the request: check whether this machine's address is allowed there"
+	hintEvent   = "the portal does not know this event, or shows it only to applications with the scope telephony: edit the local app's scopes"
+	hintCRM     = "switch the CRM of the portal on"
 	hintFetch   = "the portal could not fetch the recording from its address"
+)
+
+// Descriptions that mean that what was asked for is so already.
+const (
+	textLineExists = "line already exists"
+	textNoLine     = "could not find line with number"
 )
 
 // refusal is one line of the table of errors. Empty members match everything; text is a part of the description in lower case.
@@ -91,6 +115,8 @@ var refusals = []refusal{
 	{code: "ERROR_BATCH_LENGTH_EXCEEDED", class: portal.Refused},
 	{code: "ERROR_BATCH_METHOD_NOT_ALLOWED", class: portal.Refused},
 	{code: "ERROR_COULD_NOT_SAVE_FILE", class: portal.Retryable},
+	{code: "ERROR_EVENT_NOT_FOUND", class: portal.Access, hint: hintEvent},
+	{code: "allowed_only_intranet_user", class: portal.Access, hint: hintRight},
 	{code: "DISK_QUOTA_EXCEEDED", class: portal.DiskFull, hint: hintDisk},
 
 	{text: "call is not found in the statistic table", class: portal.NotFound, hint: hintNoRow},
@@ -111,6 +137,12 @@ var refusals = []refusal{
 	{text: "disk module is not installed", class: portal.Access, hint: hintDrive},
 	{text: "could not create shared folder", class: portal.Access, hint: hintDrive},
 	{text: "disk resource exhausted", class: portal.DiskFull, hint: hintDisk},
+	{text: "crm is not installed", class: portal.Access, hint: hintCRM},
+	{text: "phone_number is empty", class: portal.Refused},
+	{text: "number should not be empty", class: portal.Refused},
+	{text: textNoLine, class: portal.Refused},
+	{text: textLineExists, class: portal.Refused},
+	{text: "there are no fields to update", class: portal.Refused},
 	{text: "quota", class: portal.DiskFull, hint: hintDisk},
 	{text: "not enough disk space", class: portal.DiskFull, hint: hintDisk},
 	{text: "not enough free space", class: portal.DiskFull, hint: hintDisk},

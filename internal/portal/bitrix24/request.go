@@ -57,15 +57,20 @@ func (c *connection) exchange(method string, uses map[string]int64, body []byte)
 	}
 }
 
-// ask calls one method that changes nothing.
+// ask calls one method that changes nothing, or nothing more when it is called again.
 func (c *Client) ask(ctx context.Context, method string, p wire.Params) (wire.Answer, error) {
+	return c.call(ctx, reading, method, p)
+}
+
+// call calls one method.
+func (c *Client) call(ctx context.Context, k kind, method string, p wire.Params) (wire.Answer, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return wire.Answer{}, fmt.Errorf("%s: encode the request: %w", method, err)
 	}
 	x := c.exchange(method, map[string]int64{method: 1}, body)
 	var a wire.Answer
-	err = c.repeat(ctx, reading, faultTries, func() error {
+	err = c.repeat(ctx, k, faultTries, func() error {
 		var err error
 		a, err = c.send(ctx, x)
 		return err

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Params are the parameters of a method: texts, whole numbers, lists of texts, and Params. Truth values are 1 and 0.
+// Params are the parameters of a method: texts, whole numbers, lists of either, and Params. Truth values are 1 and 0.
 type Params map[string]any
 
 // Query writes Params the way PHP reads them from a query: a[b][0]=c, in the order of names.
@@ -31,6 +31,10 @@ func (p Params) write(b *strings.Builder, prefix string) {
 		case []string:
 			for i, item := range v {
 				pair(b, key+"%5B"+strconv.Itoa(i)+"%5D", item)
+			}
+		case []int:
+			for i, item := range v {
+				pair(b, key+"%5B"+strconv.Itoa(i)+"%5D", strconv.Itoa(item))
 			}
 		default:
 			pair(b, key, fmt.Sprint(v))
