@@ -347,6 +347,10 @@ func (d *Deliverer) take(it *item, out portal.Outcome) (note string, sure bool, 
 		}
 	case class == portal.Access:
 		note = out.Err.Error()
+	case class == portal.NoUser && !out.Registered && it.want.Call.RegisterUserID != 0:
+		note = fmt.Sprintf("the portal knows no active user %d, who was rung first; the call is registered for user %d, who finishes it",
+			it.want.Call.RegisterUserID, it.want.Call.UserID)
+		it.want.Call.RegisterUserID = 0
 	case class == portal.NoUser && d.opts.Fallback != 0 && it.want.Call.UserID != d.opts.Fallback:
 		note = fmt.Sprintf("the portal knows no active user %d; the call goes to user %d (employees.fallback)", it.want.Call.UserID, d.opts.Fallback)
 		it.want.Call.UserID = d.opts.Fallback

@@ -330,6 +330,25 @@ func TestDismissed(t *testing.T) {
 	}
 }
 
+// TestRungFirstIsDismissed: a call whose first rung employee the portal refuses is registered for who finishes it, not lost to the fallback.
+func TestRungFirstIsDismissed(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	list := wants(3)
+	list[0].Call.RegisterUserID = 1
+	list[1].Call.RegisterUserID = 19
+	list[2].Call.UserID, list[2].Call.RegisterUserID = 19, 17
+	if err := w.deliverer(w.client, w.ledger).Deliver(context.Background(), list, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.check(list)
+	for _, c := range w.portal.Calls() {
+		if want := map[bool]int{true: 1, false: 17}[c.ExternalID == list[2].Call.ExternalID]; c.UserID != want {
+			t.Errorf("%s: user %d, want %d", c.ExternalID, c.UserID, want)
+		}
+	}
+}
+
 // TestRegisteredNeverFinished: the live call of an earlier run is finished, not registered again; when it is gone, it is made anew.
 func TestRegisteredNeverFinished(t *testing.T) {
 	t.Parallel()

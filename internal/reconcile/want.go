@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"sverka/cdr"
@@ -79,7 +80,7 @@ func (p Policy) ignored(call cdr.Call) string {
 	case p.LineOff != nil && p.LineOff(call):
 		return "line is disabled"
 	}
-	took := participants(call)
+	took := p.participants(call)
 	if len(took) == 0 {
 		return ""
 	}
@@ -91,13 +92,17 @@ func (p Policy) ignored(call cdr.Call) string {
 	return "employee is disabled"
 }
 
-// participants gives the extensions that took part in a call.
-func participants(call cdr.Call) []string {
+// participants gives the extensions that took part in a call. Who talked on his mobile took part with his own extension.
+func (p Policy) participants(call cdr.Call) []string {
 	var took []string
 	for _, part := range call.Parts {
-		if part.Extension != "" {
+		owner, ok := p.Directory.Phone(part.Phone)
+		switch {
+		case part.Extension != "":
 			took = append(took, part.Extension)
-		} else if part.Via != "" {
+		case ok && owner.Active && p.Directory.Number(owner) != "":
+			took = append(took, p.Directory.Number(owner))
+		case part.Via != "":
 			took = append(took, part.Via)
 		}
 		took = append(took, part.Rang...)
@@ -141,6 +146,7 @@ func (p Policy) want(call cdr.Call, part cdr.Part, now time.Time) Want {
 		}
 	}
 	p.assign(&w, call, part)
+	w.Call.RegisterUserID = p.rungFirst(call, part, w.Call.UserID, now)
 	switch {
 	case call.Phone == "" && call.RawPhone == "":
 		w.Blocked, w.BlockKind = "the caller hid the number, and Bitrix24 registers no call without one", KindError
@@ -161,24 +167,24 @@ func (p Policy) assign(w *Want, call cdr.Call, part cdr.Part) {
 	switch {
 	case part.Phone != "":
 		if e, ok := p.Directory.Phone(part.Phone); ok && e.Active {
-			w.Call.UserID, w.Extension = e.ID, e.Inner
+			w.Call.UserID, w.Extension = e.ID, p.Directory.Number(e)
 			return
 		}
 		if part.Via != "" {
 			candidates = []string{part.Via}
 		} else {
-			candidates = part.Rang
+			candidates = p.rang(part)
 		}
 	case part.Extension != "":
 		candidates = []string{part.Extension}
 	case call.Direction == cdr.Inbound && p.MissedUser != 0:
 		w.Call.UserID = p.MissedUser
-		w.Extension = first(part.Rang)
+		w.Extension = first(p.rang(part))
 		return
 	case call.Direction == cdr.Inbound && p.MissedExtension != "":
 		candidates = []string{p.MissedExtension}
 	default:
-		candidates = part.Rang
+		candidates = p.rang(part)
 	}
 	w.Extension = first(candidates)
 	for _, extension := range candidates {
@@ -200,6 +206,43 @@ func (p Policy) assign(w *Want, call cdr.Call, part cdr.Part) {
 	} else {
 		w.Unmapped += "; the call waits until employees.map or the portal names one"
 	}
+}
+
+// rang gives the extensions whose phone rang, in the order of ringing. Those with enabled: false come last: a call that others took part in
+// is theirs.
+func (p Policy) rang(part cdr.Part) []string {
+	rang := slices.Clone(part.Rang)
+	slices.SortStableFunc(rang, func(a, b string) int {
+		switch {
+		case p.Disabled[a] == p.Disabled[b]:
+			return 0
+		case p.Disabled[b]:
+			return -1
+		}
+		return 1
+	})
+	return rang
+}
+
+// Repeated is how young a call must be, by its start, for the portal to find it again when it is registered a second time.
+const Repeated = 30 * time.Minute
+
+// rungFirst gives the employee whose phone rang first, whom a call is registered for while it happens; 0 when that is who finishes it. The
+// portal moves what it made of the call in the CRM to who finishes it, and finds a young call again when it is registered the same way. An
+// older one it does not find: that is registered for who finishes it at once, or a lead would stay with the first when finish never came.
+func (p Policy) rungFirst(call cdr.Call, part cdr.Part, finisher int, now time.Time) int {
+	if call.Direction != cdr.Inbound || part.N != 1 || finisher == 0 || now.Sub(call.Start) >= Repeated {
+		return 0
+	}
+	for _, extension := range p.rang(part) {
+		if e, ok := p.Directory.Extension(extension); ok && e.Active {
+			if e.ID == finisher {
+				return 0
+			}
+			return e.ID
+		}
+	}
+	return 0
 }
 
 // creates reports whether the portal may make a lead, or a contact and a deal, for this call.

@@ -257,3 +257,68 @@ func TestNoNumber(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsRegistered: a young queue call is registered for who was rung first and finished by who talked.
+func TestWhoIsRegistered(t *testing.T) {
+	t.Parallel()
+	part := func(change func(*cdr.Part)) func(*cdr.Call) { return func(c *cdr.Call) { change(&c.Parts[0]) } }
+	for _, test := range []struct {
+		name                 string
+		policy               func(*reconcile.Policy)
+		change               func(*cdr.Call)
+		age                  time.Duration
+		registered, finished int
+	}{
+		{"202 rang first, 201 answered", nil, nil, time.Minute, 18, 17},
+		{"201 rang first and answered", nil, part(func(p *cdr.Part) { p.Rang = []string{"201", "202"} }), time.Minute, 0, 17},
+		{"older than the portal remembers", nil, nil, 30 * time.Minute, 0, 17},
+		{"nobody rang", nil, part(func(p *cdr.Part) { p.Rang = nil }), time.Minute, 0, 17},
+		{"first rung is dismissed", nil, part(func(p *cdr.Part) { p.Rang = []string{"203", "202", "201"} }), time.Minute, 18, 17},
+		{"first rung is unknown", nil, part(func(p *cdr.Part) { p.Rang = []string{"777", "201"} }), time.Minute, 0, 17},
+		{
+			"first rung is disabled", func(p *reconcile.Policy) { p.Disabled = map[string]bool{"202": true} },
+			part(func(p *cdr.Part) { p.Rang = []string{"202", "201"} }), time.Minute, 0, 17,
+		},
+		{"missed", nil, missed("202", "201"), time.Minute, 0, 18},
+		{"missed, the first is disabled", func(p *reconcile.Policy) { p.Disabled = map[string]bool{"202": true} }, missed("202", "201"), time.Minute, 0, 17},
+		{"missed, somebody is responsible", func(p *reconcile.Policy) { p.MissedUser = 1 }, missed("202", "201"), time.Minute, 18, 1},
+		{"missed, an extension is responsible", func(p *reconcile.Policy) { p.MissedExtension = "201" }, missed("202"), time.Minute, 18, 17},
+		{"who talked belongs to nobody", nil, part(func(p *cdr.Part) { p.Extension = "777" }), time.Minute, 18, 1},
+		{
+			"nobody to finish it", func(p *reconcile.Policy) { p.Fallback = 0 },
+			part(func(p *cdr.Part) { p.Extension = "777" }), time.Minute, 0, 0,
+		},
+		{"outbound", nil, outbound(cdr.Answered), time.Minute, 0, 17},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got, ignored := policy(test.policy).Want(inbound(test.change), start.Add(test.age))
+			if ignored != "" || len(got) != 1 {
+				t.Fatalf("got %d parts, ignored: %q", len(got), ignored)
+			}
+			if c := got[0].Call; c.RegisterUserID != test.registered || c.UserID != test.finished {
+				t.Errorf("registered for %d, finished by %d; want %d, %d", c.RegisterUserID, c.UserID, test.registered, test.finished)
+			}
+		})
+	}
+}
+
+// TestForwardedToAMobile: a call that was forwarded to a mobile belongs to its owner, with his own enabled.
+func TestForwardedToAMobile(t *testing.T) {
+	t.Parallel()
+	forwarded := func(c *cdr.Call) {
+		c.Parts[0].Extension, c.Parts[0].Phone, c.Parts[0].Via, c.Parts[0].Rang = "", "+79030000017", "202", nil
+	}
+	got, ignored := policy(nil).Want(inbound(forwarded), start)
+	if ignored != "" || len(got) != 1 || got[0].Call.UserID != 17 || got[0].Extension != "201" {
+		t.Errorf("got %+v, ignored %q; want user 17, extension 201", got, ignored)
+	}
+	off := policy(func(p *reconcile.Policy) { p.Disabled = map[string]bool{"201": true} })
+	if _, ignored := off.Want(inbound(forwarded), start); ignored != "employee is disabled" {
+		t.Errorf("the owner of the mobile is disabled: ignored %q", ignored)
+	}
+	stranger := func(c *cdr.Call) { forwarded(c); c.Parts[0].Phone = "+79990000000" }
+	if got, _ := policy(nil).Want(inbound(stranger), start); got[0].Call.UserID != 18 {
+		t.Errorf("a mobile of nobody: got user %d, want who forwarded the call, 18", got[0].Call.UserID)
+	}
+}
