@@ -106,13 +106,13 @@ func (d *differ) absent(want Want, part ledger.Part) {
 			"check that the webhook's user may see the calls of all employees; if the call was deleted, run: sverka retry %s",
 			part.CallID, part.StatID, want.Key.LinkedID), false)
 	case part.Step == ledger.Registered:
-		d.gapRow(want, part.CallID, KindUnfinished, "registered as "+string(part.CallID)+", never finished"+lastError(part), true)
+		d.gapRow(want, part.CallID, KindUnfinished, "registered as "+string(part.CallID)+", never finished"+d.lastError(part), true)
 		d.change(Deliver, want, part, nil, "registered, never finished")
 	case part.InDoubt():
-		d.gap(want, KindMissing, "a request was sent and its answer was lost"+lastError(part), true)
+		d.gap(want, KindMissing, "a request was sent and its answer was lost"+d.lastError(part), true)
 		d.change(Deliver, want, part, nil, "outcome of an earlier request is unknown")
 	default:
-		d.gap(want, KindMissing, "not in Bitrix24"+lastError(part), true)
+		d.gap(want, KindMissing, "not in Bitrix24"+d.lastError(part), true)
 		d.change(Deliver, want, part, nil, "not in Bitrix24")
 	}
 }
@@ -154,8 +154,8 @@ func (d *differ) record(want Want, part ledger.Part, row portal.Row) {
 	if state.Detail != "" {
 		detail += ": " + state.Detail
 	}
-	if part.Failure.Text != "" {
-		detail += lastError(part)
+	if part.Failure.Text != state.Detail {
+		detail += d.lastError(part)
 	}
 	kind := KindRecordLost
 	if state.There {
@@ -249,13 +249,13 @@ func (d *differ) clock(t time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
-func lastError(part ledger.Part) string {
+func (d *differ) lastError(part ledger.Part) string {
 	if part.Failure.Text == "" {
 		return ""
 	}
 	s := fmt.Sprintf("; tried %s, last: %s", times(part.Failure.Attempts), part.Failure.Text)
 	if !part.Failure.Next.IsZero() {
-		s += ", next try " + part.Failure.Next.Format(time.RFC3339)
+		s += ", next try " + d.clock(part.Failure.Next)
 	}
 	return s
 }
