@@ -113,19 +113,20 @@ func (c *Counts) found(plan reconcile.Plan, scope Scope) {
 	c.Already += plan.Already
 	c.Ignored += len(plan.Ignored)
 	if scope.Calls {
-		c.Failed += plan.Stuck
+		c.Failed += len(plan.Stuck)
+		c.tell(plan.Stuck)
 	}
 	if scope.Recordings {
 		c.Recordings.Already += plan.Recorded
-		c.Recordings.Failed += plan.Lost
+		c.Recordings.Failed += len(plan.Lost)
+		c.tell(plan.Lost)
 	}
-	for _, gap := range plan.Gaps {
-		stuck := gap.CallID == "" && (gap.Kind == reconcile.KindError || gap.Kind == reconcile.KindUnmapped) || gap.Kind == reconcile.KindMissing
-		switch {
-		case gap.Fixable && gap.Kind != reconcile.KindError:
-		case scope.Recordings && gap.Kind == reconcile.KindRecordLost, scope.Calls && stuck && plan.Stuck > 0:
-			c.Problems = append(c.Problems, Problem{LinkedID: gap.LinkedID, Class: string(gap.Kind), Message: gap.Detail})
-		}
+}
+
+// tell notes gaps that this run cannot close.
+func (c *Counts) tell(gaps []reconcile.Gap) {
+	for _, gap := range gaps {
+		c.Problems = append(c.Problems, Problem{LinkedID: gap.LinkedID, Class: string(gap.Kind), Message: gap.Detail})
 	}
 }
 

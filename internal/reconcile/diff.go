@@ -93,16 +93,13 @@ func (d *differ) part(want Want, part ledger.Part, rows []portal.Row) {
 func (d *differ) absent(want Want, part ledger.Part) {
 	switch {
 	case want.Blocked != "":
-		d.plan.Stuck++
-		d.gap(want, want.BlockKind, want.Blocked, false)
+		d.stuck(want, part, want.BlockKind, want.Blocked, false)
 	case part.Failure.Dead:
-		d.plan.Stuck++
-		d.gap(want, KindError, fmt.Sprintf("%s (%s, tried %s); mend it, then run: sverka retry %s", part.Failure.Text, part.Failure.Class,
+		d.stuck(want, part, KindError, fmt.Sprintf("%s (%s, tried %s); mend it, then run: sverka retry %s", part.Failure.Text, part.Failure.Class,
 			times(part.Failure.Attempts), want.Key.LinkedID), true)
 	case part.Step >= ledger.Finished:
 		// Sending it again could double a call that the webhook's user merely may not see.
-		d.plan.Stuck++
-		d.gapRow(want, part.CallID, KindMissing, fmt.Sprintf("delivered before as %s (row %d), and the portal does not show it any more: "+
+		d.stuck(want, part, KindMissing, fmt.Sprintf("delivered before as %s (row %d), and the portal does not show it any more: "+
 			"check that the webhook's user may see the calls of all employees; if the call was deleted, run: sverka retry %s",
 			part.CallID, part.StatID, want.Key.LinkedID), false)
 	case part.Step == ledger.Registered:
@@ -163,7 +160,7 @@ func (d *differ) record(want Want, part ledger.Part, row portal.Row) {
 	}
 	d.gapRow(want, row.CallID, kind, detail, state.There || state.Wait)
 	if !state.There && !state.Wait {
-		d.plan.Lost++
+		d.plan.Lost = append(d.plan.Lost, d.plan.Gaps[len(d.plan.Gaps)-1])
 		return
 	}
 	d.change(Attach, want, part, &row, "the recording is not in Bitrix24")
@@ -221,6 +218,12 @@ func (d *differ) extras() {
 			Start: row.Start, Employee: "user " + strconv.Itoa(row.UserID), Detail: detail,
 		})
 	}
+}
+
+// stuck tells of a part that no change brings into the portal.
+func (d *differ) stuck(want Want, part ledger.Part, kind Kind, detail string, fixable bool) {
+	d.gapRow(want, part.CallID, kind, detail, fixable)
+	d.plan.Stuck = append(d.plan.Stuck, d.plan.Gaps[len(d.plan.Gaps)-1])
 }
 
 func (d *differ) gap(want Want, kind Kind, detail string, fixable bool) {

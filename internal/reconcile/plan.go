@@ -81,10 +81,10 @@ type Plan struct {
 	Ignored     []Ignored
 	Gaps        []Gap
 	Changes     []Change
-	Already     int // parts that are in the portal
-	Recorded    int // parts whose recording is in the portal
-	Lost        int // parts whose recording is nowhere any more
-	Stuck       int // parts that are not in the portal and that no change of this plan brings there
+	Already     int   // parts that are in the portal
+	Recorded    int   // parts whose recording is in the portal
+	Stuck       []Gap // of the gaps, those of parts that no change of this plan brings into the portal
+	Lost        []Gap // of the gaps, those of recordings that are nowhere any more
 }
 
 // Ignored is a call that is not sent, and why.
