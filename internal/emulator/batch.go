@@ -35,13 +35,13 @@ func (p *Portal) batch(q *query) (answer, error) {
 		case strings.EqualFold(name, "batch"), strings.EqualFold(name, "upload"), strings.EqualFold(name, "download"):
 			err = &Error{Status: http.StatusMethodNotAllowed, Code: "ERROR_BATCH_METHOD_NOT_ALLOWED", Text: "Method is not allowed for batch usage"}
 		default:
-			a, err = p.call(name, &query{ctx: q.ctx, args: args, base: q.base, free: q.free})
+			a, err = p.call(name, &query{ctx: q.ctx, args: args, base: q.base, by: q.by, token: q.token, free: q.free})
 		}
 		if err != nil {
 			e := asError(err)
 			errs.Set(key, php.Map("error", e.Code, "error_description", e.Text))
 			if e.Status == http.StatusTooManyRequests {
-				times.Set(key, p.clock(started, name))
+				times.Set(key, p.clock(started, load(name, q.by)))
 			}
 			if halt {
 				break
@@ -55,7 +55,7 @@ func (p *Portal) batch(q *query) (answer, error) {
 		if a.next > 0 {
 			nexts.Set(key, a.next)
 		}
-		times.Set(key, p.clock(started, name))
+		times.Set(key, p.clock(started, load(name, q.by)))
 	}
 	return answer{result: php.Map(
 		"result", result, "result_error", errs, "result_total", totals, "result_next", nexts, "result_time", times,

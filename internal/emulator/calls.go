@@ -47,7 +47,8 @@ type LiveCall struct {
 	Type       int
 	Start      time.Time // CALL_START_DATE, in the zone of the server
 	Registered time.Time
-	Shown      []int // users who see its card
+	Shown      []int  // users who see its card
+	AppID      string // "": registered through the webhook
 
 	serial int64
 }
@@ -64,7 +65,7 @@ type liveCall struct {
 
 type liveKey struct {
 	user, kind int
-	phone      string
+	phone, app string
 }
 
 // liveCalls are the registered calls, and an index for repeated registrations.
@@ -77,7 +78,7 @@ func newLiveCalls() liveCalls {
 	return liveCalls{byID: map[string]*liveCall{}, byKey: map[liveKey][]*liveCall{}}
 }
 
-func (l *liveCalls) key(c *liveCall) liveKey { return liveKey{c.UserID, c.Type, c.Phone} }
+func (l *liveCalls) key(c *liveCall) liveKey { return liveKey{c.UserID, c.Type, c.Phone, c.AppID} }
 
 func (l *liveCalls) add(c *liveCall) {
 	l.byID[c.CallID] = c
@@ -159,15 +160,15 @@ func callRegister(p *Portal, q *query) (answer, error) {
 	line := cut(q.text("LINE_NUMBER"), lineLength)
 	externalID := q.text("EXTERNAL_CALL_ID")
 
-	c := p.live.again(liveKey{user.ID, kind, phone}, line, externalID, p.now())
+	c := p.live.again(liveKey{user.ID, kind, phone, q.by.number()}, line, externalID, p.now())
 	if c == nil {
 		if line != "" {
-			p.lines.ensure(line)
+			p.lines.ensure(q.by.number(), line)
 		}
 		c = &liveCall{
 			LiveCall: LiveCall{
 				CallID: p.newCallID(), ExternalID: externalID, UserID: user.ID, Phone: phone, Line: line, Type: kind, Start: start,
-				Registered: p.today(), serial: p.serial,
+				Registered: p.today(), AppID: q.by.number(), serial: p.serial,
 			},
 			create: php.Int(q.arg("CRM_CREATE")) == 1 || php.Int(q.arg("CRM")) == 1,
 			source: p.crm.source(q.text("CRM_SOURCE")),
@@ -248,7 +249,7 @@ func (p *Portal) finish(q *query) (answer, *Call, error) {
 		CallID: live.CallID, ExternalID: live.ExternalID, UserID: user.ID, Phone: live.Phone, Line: live.Line, Type: live.Type, Start: live.Start,
 		Duration: int(max(0, php.Int(q.arg("DURATION")))), Status: q.text("STATUS_CODE"), Reason: q.text("FAILED_REASON"),
 		Cost: php.Float(q.arg("COST")), Currency: q.text("COST_CURRENCY"), Vote: int(php.Int(q.arg("VOTE"))),
-		InChat: php.Int(q.arg("ADD_TO_CHAT")) == 1,
+		InChat: php.Int(q.arg("ADD_TO_CHAT")) == 1, AppID: live.AppID, AppName: p.appName(live.AppID),
 	}
 	if c.Line == "" {
 		c.Line = "REST_APP:" + c.AppID
@@ -301,7 +302,7 @@ func (p *Portal) finish(q *query) (answer, *Call, error) {
 		"CALL_FAILED_CODE", c.Status,
 		"CALL_FAILED_REASON", c.Reason,
 		"REST_APP_ID", textOrNull(c.AppID),
-		"REST_APP_NAME", nil,
+		"REST_APP_NAME", textOrNull(c.AppName),
 		"CRM_ACTIVITY_ID", some(c.ActivityID),
 		"COMMENT", nil,
 		"CRM_ENTITY_TYPE", textOrNull(c.EntityType),

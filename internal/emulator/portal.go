@@ -31,6 +31,9 @@ type Options struct {
 	Faults    Faults
 	FaultSeed uint64 // random source of the faults; 0: from the clock
 	Limits    Limits
+	Rules     Rules
+	App       App
+	License   string           // LICENSE_FAMILY of app.info: pro (default), ent…; ent has the limits of Enterprise
 	Speed     float64          // the clock of the limits runs this many times faster; 0 means 1
 	Now       func() time.Time // nil: time.Now
 	Dir       string           // where recordings are kept; "": a directory of its own, removed by Close
@@ -49,6 +52,7 @@ type Limits struct {
 // Portal is one portal. All its methods may be used at once by several goroutines.
 type Portal struct {
 	mode    string
+	license string
 	zone    *time.Location
 	now     func() time.Time
 	log     *logrus.Entry
@@ -62,6 +66,10 @@ type Portal struct {
 
 	mu        sync.Mutex // guards what follows
 	down      bool
+	rules     Rules
+	app       *application
+	address   string // as http://host; "": not known yet
+	renamed   string // host of the portal since it was renamed
 	faults    Faults
 	random    *mathrand.Rand
 	count     Count
@@ -81,6 +89,7 @@ type Portal struct {
 type Count struct {
 	HTTP             int            // requests to REST, uploads included
 	Uploads          int            // recordings posted to an uploadUrl
+	Tokens           int            // requests for tokens
 	Commands         int            // commands of batches
 	Methods          map[string]int // calls that were worked on, by method, those of batches included
 	RefusedBucket    int            // requests refused with QUERY_LIMIT_EXCEEDED
@@ -96,6 +105,8 @@ func New(o Options) (*Portal, error) {
 		secret:  make([]byte, 32),
 		records: map[int64]*Record{},
 		fetch:   recordFetcher(),
+		license: o.License,
+		rules:   o.Rules,
 	}
 	switch p.mode {
 	case "":
@@ -130,13 +141,17 @@ func New(o Options) (*Portal, error) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	p.random = mathrand.New(mathrand.NewPCG(seed, seed))
+	if p.license == "" {
+		p.license = "pro"
+	}
 	p.setLimits(o.Limits, o.Speed)
+	p.app = p.newApplication(o.App)
 	p.methods = allMethods()
 	p.swept = p.now()
 	p.live = newLiveCalls()
 	p.stats = newStatistics()
 	p.crm = newCRM()
-	p.lines = lines{byNumber: map[string]*line{}}
+	p.lines = lines{byNumber: map[lineKey]*line{}}
 	if err := p.plantSeed(o.Seed); err != nil {
 		return nil, err
 	}
@@ -152,15 +167,24 @@ func New(o Options) (*Portal, error) {
 	return p, nil
 }
 
+// enterprise is the license family whose portals bear more requests.
+const enterprise = "ent"
+
 func (p *Portal) setLimits(l Limits, speed float64) {
 	if l.Off {
 		return
 	}
 	if l.Burst == 0 {
 		l.Burst = 50
+		if p.license == enterprise {
+			l.Burst = 250
+		}
 	}
 	if l.PerSecond == 0 {
 		l.PerSecond = 2
+		if p.license == enterprise {
+			l.PerSecond = 5
+		}
 	}
 	if l.Operating == 0 {
 		l.Operating = 480 * time.Second
@@ -240,7 +264,7 @@ func (p *Portal) SetDown(down bool) {
 // Do calls a method as a request would, without HTTP, faults or limits. Objects are map[string]any, lists and empty maps []any, whole
 // numbers int64. The error of the portal is an *Error.
 func (p *Portal) Do(ctx context.Context, method string, params map[string]any) (any, error) {
-	q := &query{ctx: ctx, args: php.From(params).(*php.Array), base: "http://localhost", free: true}
+	q := &query{ctx: ctx, args: php.From(params).(*php.Array), base: "http://localhost", by: p.webhookCaller(), free: true}
 	a, err := p.call(method, q)
 	if err != nil {
 		return nil, err

@@ -126,6 +126,9 @@ func callAttach(p *Portal, q *query) (answer, error) {
 	}
 	if !q.has("FILE_CONTENT") {
 		u := q.base + "/rest/" + webhookUser + "/" + webhookCode + "/upload.json?token=" + url.QueryEscape(p.sign(id, name))
+		if q.by.app != nil {
+			u = q.base + "/rest/upload.json?auth=" + url.QueryEscape(q.token) + "&token=" + url.QueryEscape(p.sign(id, name))
+		}
 		return answer{result: php.Map("uploadUrl", u, "fieldName", recordField)}, nil
 	}
 	content := q.text("FILE_CONTENT")

@@ -41,10 +41,12 @@ func refuseCRM(text string) *Error { return &Error{Status: http.StatusBadRequest
 
 // query is one call of a method.
 type query struct {
-	ctx  context.Context
-	args *php.Array
-	base string // http://host, to make addresses
-	free bool   // no operating time is counted
+	ctx   context.Context
+	args  *php.Array
+	base  string // http://host, to make addresses
+	by    caller
+	token string // access token of the request; "": the webhook
+	free  bool   // no operating time is counted
 }
 
 func (q *query) arg(name string) any     { v, _ := q.args.Param(name); return v }
@@ -85,6 +87,8 @@ const (
 func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/rest/", p.serveREST)
+	mux.HandleFunc("/oauth/authorize/", p.serveAuthorize)
+	mux.HandleFunc("/oauth/token/", p.serveToken)
 	mux.HandleFunc("GET /{$}", p.servePage)
 	mux.HandleFunc("GET /records/{file}", p.serveRecord)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -104,6 +108,10 @@ func (p *Portal) Handler() http.Handler {
 
 func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 	started := p.now()
+	if to := p.learn(r); to != "" {
+		http.Redirect(w, r, to, http.StatusFound)
+		return
+	}
 	p.mu.Lock()
 	p.count.HTTP++
 	if started.Sub(p.swept) >= sweepEvery {
@@ -128,7 +136,7 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	name, a, err := p.serveMethod(r)
+	used, a, err := p.serveMethod(r)
 	p.pause(r.Context(), slow)
 	switch f {
 	case lost:
@@ -140,40 +148,60 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	p.write(w, started, name, a, err)
+	p.write(w, started, used, a, err)
 }
 
-// serveMethod authorises a request, reads its parameters and runs its method. The name is that of the method, "" if it was not run.
+// serveMethod authorises a request, reads its parameters and runs its method. The text says what is loaded with
+// its work, "" if nothing is.
 func (p *Portal) serveMethod(r *http.Request) (string, answer, error) {
 	rest := strings.Split(strings.TrimPrefix(r.URL.Path, "/rest/"), "/")
-	if len(rest) < 3 {
-		return "", answer{}, &Error{Status: http.StatusUnauthorized, Code: "NO_AUTH_FOUND", Text: "Wrong authorization data"}
-	}
-	if len(rest) > 3 || rest[0] != webhookUser || rest[1] != webhookCode {
-		return "", answer{}, &Error{Status: http.StatusUnauthorized, Code: "INVALID_CREDENTIALS", Text: "Invalid request credentials"}
-	}
-	name := strings.TrimSuffix(rest[2], ".json")
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
+	name := strings.TrimSuffix(rest[len(rest)-1], ".json")
 	// The portal goes on working when the client has gone.
-	q := &query{ctx: context.WithoutCancel(r.Context()), base: scheme + r.Host}
-	if strings.EqualFold(name, "upload") {
+	q := &query{ctx: context.WithoutCancel(r.Context()), base: origin(r), args: &php.Array{}}
+	upload := strings.EqualFold(name, "upload")
+	if !upload {
+		args, err := readArgs(r)
+		if err != nil {
+			return "", answer{}, err
+		}
+		q.args = args
+	}
+	switch {
+	case len(rest) == 1:
+		by, err := p.tokenCaller(accessToken(r, q))
+		if err != nil {
+			return "", answer{}, err
+		}
+		q.by = by
+	case len(rest) == 2:
+		return "", answer{}, &Error{Status: http.StatusUnauthorized, Code: "NO_AUTH_FOUND", Text: "Wrong authorization data"}
+	case len(rest) > 3 || rest[0] != webhookUser || rest[1] != webhookCode:
+		return "", answer{}, &Error{Status: http.StatusUnauthorized, Code: "INVALID_CREDENTIALS", Text: "Invalid request credentials"}
+	default:
+		q.by = p.webhookCaller()
+	}
+	if upload {
 		a, err := p.upload(r)
-		return "upload", a, err
+		return load("upload", q.by), a, err
 	}
-	args, err := readArgs(r)
-	if err != nil {
-		return "", answer{}, err
-	}
-	q.args = args
 	if strings.EqualFold(name, "batch") {
 		a, err := p.batch(q)
 		return "", a, err
 	}
 	a, err := p.call(name, q)
-	return name, a, err
+	return load(name, q.by), a, err
+}
+
+// accessToken is the token of a request: auth in the query or the body, or a header.
+func accessToken(r *http.Request, q *query) string {
+	if t := q.text("auth"); t != "" {
+		q.token = t
+	} else if t := r.URL.Query().Get("auth"); t != "" {
+		q.token = t
+	} else if t, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		q.token = t
+	}
+	return q.token
 }
 
 // call runs one method, and counts it.
@@ -185,9 +213,13 @@ func (p *Portal) call(name string, q *query) (answer, error) {
 	if !ok {
 		return answer{}, &Error{Status: http.StatusNotFound, Code: "ERROR_METHOD_NOT_FOUND", Text: "Method not found!"}
 	}
+	if err := p.permit(m, q.by); err != nil {
+		return answer{}, err
+	}
 	metered := p.work != nil && !q.free
+	used := load(m.name, q.by)
 	if metered {
-		if _, _, over := p.work.Use(m.name); over {
+		if _, _, over := p.work.Use(used); over {
 			p.mu.Lock()
 			p.count.RefusedOperating++
 			p.mu.Unlock()
@@ -198,7 +230,7 @@ func (p *Portal) call(name string, q *query) (answer, error) {
 	}
 	a, err := p.runMethod(m, q)
 	if metered {
-		p.work.Add(m.name, m.cost+a.work)
+		p.work.Add(used, m.cost+a.work)
 	}
 	return a, err
 }
@@ -256,8 +288,11 @@ func readArgs(r *http.Request) (*php.Array, error) {
 	return args, nil
 }
 
+// load is what operating time is counted by: the method, and the application or the webhook.
+func load(name string, by caller) string { return strings.ToLower(name) + "|" + by.number() }
+
 // clock is the time block of an answer.
-func (p *Portal) clock(started time.Time, name string) *php.Array {
+func (p *Portal) clock(started time.Time, used string) *php.Array {
 	end := p.now()
 	seconds := func(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 	took := end.Sub(started).Seconds()
@@ -265,15 +300,16 @@ func (p *Portal) clock(started time.Time, name string) *php.Array {
 		"start", seconds(started), "finish", seconds(end), "duration", took, "processing", took,
 		"date_start", started.In(p.zone).Format(iso), "date_finish", end.In(p.zone).Format(iso),
 	)
-	if m, ok := p.methods[strings.ToLower(name)]; ok && p.work != nil {
-		used, until, _ := p.work.Use(m.name)
+	name, _, _ := strings.Cut(used, "|")
+	if _, ok := p.methods[name]; ok && p.work != nil {
+		worked, until, _ := p.work.Use(used)
 		block.Set("operating_reset_at", until.Unix())
-		block.Set("operating", used)
+		block.Set("operating", worked)
 	}
 	return block
 }
 
-func (p *Portal) write(w http.ResponseWriter, started time.Time, name string, a answer, err error) {
+func (p *Portal) write(w http.ResponseWriter, started time.Time, used string, a answer, err error) {
 	status, out := http.StatusOK, &php.Array{}
 	if err != nil {
 		e := asError(err)
@@ -281,7 +317,7 @@ func (p *Portal) write(w http.ResponseWriter, started time.Time, name string, a 
 		out.Set("error", e.Code)
 		out.Set("error_description", e.Text)
 		if e.Status == http.StatusTooManyRequests {
-			out.Set("time", p.clock(started, name))
+			out.Set("time", p.clock(started, used))
 		}
 	} else {
 		out.Set("result", a.result)
@@ -291,8 +327,12 @@ func (p *Portal) write(w http.ResponseWriter, started time.Time, name string, a 
 		if a.next > 0 {
 			out.Set("next", a.next)
 		}
-		out.Set("time", p.clock(started, name))
+		out.Set("time", p.clock(started, used))
 	}
+	p.writeJSON(w, status, out)
+}
+
+func (p *Portal) writeJSON(w http.ResponseWriter, status int, out *php.Array) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

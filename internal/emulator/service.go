@@ -71,8 +71,8 @@ func shown(v any) any {
 	return v
 }
 
-func scopes(_ *Portal, q *query) (answer, error) {
-	granted := []string{"crm", "disk", "telephony", "user"}
+func scopes(p *Portal, q *query) (answer, error) {
+	granted := slices.DeleteFunc(slices.Clone(q.by.scope), func(s string) bool { return slices.Contains(p.rules.NoScopes, s) })
 	if php.Flag(q.arg("full")) {
 		granted = []string{"crm", "disk", "im", "placement", "tasks", "telephony", "user", "user_basic", "user_brief"}
 	}
@@ -85,8 +85,9 @@ func serverTime(p *Portal, _ *query) (answer, error) {
 
 // methodGet knows names in lower case only.
 func methodGet(p *Portal, q *query) (answer, error) {
-	_, ok := p.methods[q.text("name")]
-	return answer{result: php.Map("isExisting", ok, "isAvailable", ok)}, nil
+	m, ok := p.methods[q.text("name")]
+	available := ok && q.by.may(m.scope) && !slices.Contains(p.rules.NoScopes, m.scope)
+	return answer{result: php.Map("isExisting", ok, "isAvailable", available)}, nil
 }
 
 func methodList(p *Portal, q *query) (answer, error) {
@@ -99,8 +100,14 @@ func methodList(p *Portal, q *query) (answer, error) {
 	return answer{result: out}, nil
 }
 
-func appInfo(*Portal, *query) (answer, error) {
-	return answer{}, &Error{Status: http.StatusBadRequest, Code: "ACCESS_DENIED", Text: "Access denied! Application context required"}
+func appInfo(p *Portal, q *query) (answer, error) {
+	if q.by.app == nil {
+		return answer{}, &Error{Status: http.StatusBadRequest, Code: "ACCESS_DENIED", Text: "Access denied! Application context required"}
+	}
+	return answer{result: php.Map(
+		"ID", php.Int(appNumber), "CODE", q.by.app.ID, "VERSION", 1, "STATUS", "L", "INSTALLED", q.by.app.installed, "PAYMENT_EXPIRED", "N",
+		"DAYS", nil, "LANGUAGE_ID", "ru", "LICENSE", "ru_"+p.license, "LICENSE_TYPE", p.license, "LICENSE_FAMILY", p.license,
+	)}, nil
 }
 
 func featureGet(_ *Portal, q *query) (answer, error) {

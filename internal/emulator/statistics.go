@@ -34,9 +34,10 @@ type Call struct {
 	TranscriptID int64  // 0: none
 	Comment      string
 	AppID        string // "": a webhook
-	InChat       bool   // a message went to the employee's chat
-	Missed       bool   // counts among the missed calls
-	CalledBack   bool   // a missed call that was called back later
+	AppName      string
+	InChat       bool // a message went to the employee's chat
+	Missed       bool // counts among the missed calls
+	CalledBack   bool // a missed call that was called back later
 }
 
 // statistics keep the rows with the indexes that the portal's table has.
@@ -138,6 +139,10 @@ func (c *Call) field(name string) any {
 		return some(c.ActivityID)
 	case "REST_APP_ID":
 		return c.AppID
+	case "REST_APP_NAME":
+		return c.AppName
+	case "TRANSCRIPT_PENDING":
+		return "N"
 	case "TRANSCRIPT_ID":
 		return some(c.TranscriptID)
 	case "COMMENT":
@@ -200,7 +205,7 @@ func (c *Call) row() *php.Array {
 		"CRM_ENTITY_ID", numberOrNull(c.EntityID),
 		"CRM_ACTIVITY_ID", numberOrNull(c.ActivityID),
 		"REST_APP_ID", textOrNull(c.AppID),
-		"REST_APP_NAME", nil,
+		"REST_APP_NAME", textOrNull(c.AppName),
 		"TRANSCRIPT_ID", numberOrNull(c.TranscriptID),
 		"TRANSCRIPT_PENDING", "N",
 		"SESSION_ID", nil,
@@ -310,6 +315,9 @@ func within(c condition, n int, compare func(i int, v any) int) span {
 func statisticGet(p *Portal, q *query) (answer, error) {
 	conds, dropped := parseFilter(q.arg("FILTER"), statisticOperators, statisticFields, p.zone)
 	p.noteDropped("voximplant.statistic.get", dropped)
+	if p.rules.OwnCalls && !q.by.admin() {
+		conds = append(conds, condition{field: "PORTAL_USER_ID", kind: integer, vals: []any{float64(q.by.user)}})
+	}
 	// SORT and ORDER are needed both, in upper case; otherwise the rows come as they lie in the table.
 	field, direction := q.text("SORT"), q.text("ORDER")
 	kind, sorted := statisticFields[field]

@@ -245,16 +245,20 @@ func userGet(p *Portal, q *query) (answer, error) {
 	return answer{result: out, counted: true, total: total, next: next}, nil
 }
 
-func userCurrent(p *Portal, _ *query) (answer, error) {
-	return answer{result: p.userRow(p.users.list[0], nil)}, nil
+func userCurrent(p *Portal, q *query) (answer, error) {
+	e := p.users.active(q.by.user)
+	if e == nil {
+		return answer{result: struct{}{}}, nil
+	}
+	return answer{result: p.userRow(e, nil)}, nil
 }
 
-func profile(p *Portal, _ *query) (answer, error) {
-	e := p.users.active(adminID)
+func profile(p *Portal, q *query) (answer, error) {
+	e := p.users.active(q.by.user)
 	if e == nil {
 		return answer{result: struct{}{}}, nil
 	}
 	return answer{result: php.Map(
-		"ID", "1", "ADMIN", true, "NAME", e.Name, "LAST_NAME", e.LastName, "PERSONAL_GENDER", "", "TIME_ZONE", p.zone.String(),
+		"ID", itoa(int64(e.ID)), "ADMIN", q.by.admin(), "NAME", e.Name, "LAST_NAME", e.LastName, "PERSONAL_GENDER", "", "TIME_ZONE", p.zone.String(),
 	)}, nil
 }
