@@ -121,6 +121,9 @@ func (c *backfillCommand) backfill(ctx context.Context, s *site, span jobs.Perio
 		return err
 	}
 	defer release()
+	if err := jobs.Lines(ctx, s.portal, s.config.lines(), s.log); err != nil {
+		return err
+	}
 	bar := newProgress(c.stderr, c.terminal(c.stderr), plan.Planned, plan.Recordings.Planned, c.now)
 	counts, err := b.Apply(ctx, span, filter, scope, bar)
 	bar.done()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 
 	"sverka/internal/portal"
@@ -44,6 +45,39 @@ func (c *Client) AddLine(ctx context.Context, line portal.Line) error {
 func (c *Client) UpdateLine(ctx context.Context, line portal.Line) error {
 	_, err := c.ask(ctx, methodLineUpdate, lineParams(line))
 	return err
+}
+
+// PutLines is AddLine for many lines, in a few requests. It tells what became of each line; its error is that of a whole request.
+func (c *Client) PutLines(ctx context.Context, lines []portal.Line) ([]error, error) {
+	refused := make([]error, len(lines))
+	const atOnce = maxCommands / 2
+	for start := 0; start < len(lines); start += atOnce {
+		some := lines[start:min(start+atOnce, len(lines))]
+		var cs commands
+		for i, line := range some {
+			key := strconv.Itoa(i)
+			cs = append(cs, command{"a" + key, methodLineAdd, lineParams(line)}, command{"u" + key, methodLineUpdate, lineParams(line)})
+		}
+		var replies []reply
+		err := c.repeat(ctx, reading, faultTries, func() (err error) { // idempotent: as harmless as reading
+			replies, err = c.sendBatch(ctx, cs)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i := range some {
+			add, update := replies[2*i].err, replies[2*i+1].err
+			switch {
+			case update == nil:
+			case add != nil && !says(add, textLineExists):
+				refused[start+i] = add // update only says that there is no such line
+			default:
+				refused[start+i] = update
+			}
+		}
+	}
+	return refused, nil
 }
 
 // DeleteLine takes a line away, and is content when there is none: it is idempotent.
