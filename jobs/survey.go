@@ -250,12 +250,14 @@ type surveyor struct {
 	wants   []reconcile.Want
 	ids     []string // linkedids of wants
 	ignored []reconcile.Ignored
+	nobody  map[string]int // extensions without an employee → calls
 }
 
 func (w *surveyor) open(from time.Time) {
 	w.from, w.calls, w.ongoing = from, 0, 0
 	w.known = make(map[string]int)
 	w.wants, w.ids, w.ignored = nil, nil, nil
+	w.nobody = make(map[string]int)
 }
 
 func (w *surveyor) add(ctx context.Context, call cdr.Call, over bool) error {
@@ -280,6 +282,9 @@ func (w *surveyor) add(ctx context.Context, call cdr.Call, over bool) error {
 	if ignored != "" {
 		w.ignored = append(w.ignored, reconcile.Ignored{LinkedID: call.LinkedID, Phone: call.Phone, Start: call.Start, Reason: ignored})
 		return nil
+	}
+	for _, extension := range w.Policy.Strangers(call) {
+		w.nobody[extension]++
 	}
 	w.wants = append(w.wants, wants...)
 	w.ids = append(w.ids, call.LinkedID)
@@ -308,6 +313,7 @@ func (w *surveyor) close(ctx context.Context, to time.Time) error {
 	in.Records = w.records(in)
 	plan := reconcile.Diff(in)
 	plan.PBXCalls, plan.Ongoing, plan.Ignored = w.calls, w.ongoing, w.ignored
+	plan.Strangers = w.nobody
 	return w.yield(plan)
 }
 

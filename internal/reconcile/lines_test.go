@@ -30,12 +30,15 @@ func TestDiffLines(t *testing.T) {
 		},
 		{"no name wanted", []portal.Line{line("1", "", true)}, []portal.Line{line("1", "Theirs", true)}, nil},
 		{
-			"no name wanted, another setting", []portal.Line{line("1", "", false)},
+			"no name wanted, another setting",
+			[]portal.Line{line("1", "", false)},
 			[]portal.Line{line("1", "Theirs", true)},
 			[]reconcile.LineChange{{line("1", "Theirs", false), "crm.create differs from its setting in Bitrix24"}},
 		},
 		{
-			"wanted twice", []portal.Line{line("1", "Main", true), line("1", "Main", true)}, nil,
+			"wanted twice",
+			[]portal.Line{line("1", "Main", true), line("1", "Main", true)},
+			nil,
 			[]reconcile.LineChange{{line("1", "Main", true), "not in Bitrix24"}},
 		},
 	} {

@@ -79,6 +79,7 @@ type Plan struct {
 	InSync      int // parts without a gap
 	Ongoing     int // calls that are not over yet, and not compared
 	Ignored     []Ignored
+	Strangers   map[string]int // extensions that no employee who works here has: in how many calls they rang or talked
 	Gaps        []Gap
 	Changes     []Change
 	Already     int   // parts that are in the portal

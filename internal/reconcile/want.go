@@ -110,6 +110,27 @@ func (p Policy) participants(call cdr.Call) []string {
 	return took
 }
 
+// Strangers gives the extensions of a call that no employee who works here has, each once. They ring without a card, and what they answer
+// goes to employees.fallback.
+func (p Policy) Strangers(call cdr.Call) []string {
+	var found []string
+	look := func(extension string) {
+		if extension == "" || slices.Contains(found, extension) {
+			return
+		}
+		if e, ok := p.Directory.Extension(extension); !ok || !e.Active {
+			found = append(found, extension)
+		}
+	}
+	for _, part := range call.Parts {
+		look(part.Extension)
+		for _, extension := range part.Rang {
+			look(extension)
+		}
+	}
+	return found
+}
+
 // matches reports whether one of the texts fits one of the patterns. A malformed pattern fits only itself; the configuration refuses it.
 func matches(patterns []string, texts ...string) bool {
 	for _, pattern := range patterns {

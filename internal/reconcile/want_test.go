@@ -322,3 +322,18 @@ func TestForwardedToAMobile(t *testing.T) {
 		t.Errorf("a mobile of nobody: got user %d, want who forwarded the call, 18", got[0].Call.UserID)
 	}
 }
+
+// TestStrangers: extensions that no employee who works here has are named once for each call, also when somebody else answered.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	call := inbound(func(c *cdr.Call) {
+		c.Parts[0].Rang = []string{"777", "203", "201", "10001", "777"}
+		c.Parts = append(c.Parts, cdr.Part{N: 2, Extension: "888", Start: start, Talk: 3, Status: cdr.Answered}, cdr.Part{N: 3, Phone: "+79030000017", Status: cdr.Answered})
+	})
+	if d := cmp.Diff(policy(nil).Strangers(call), []string{"777", "203", "888"}); d != "" {
+		t.Errorf("got -, want +\n%s", d)
+	}
+	if got := policy(nil).Strangers(inbound(nil)); got != nil {
+		t.Errorf("everybody is known: got %q", got)
+	}
+}

@@ -20,6 +20,8 @@ type page struct {
 	Gaps                  []pageGap
 	Ignored               []pageReason
 	IgnoredCalls          string
+	Strangers             []pageReason
+	StrangersHint         string
 }
 
 type figure struct {
@@ -44,7 +46,7 @@ func HTML(w io.Writer, r Report) error {
 		return fmt.Errorf("parse page: %w", err)
 	}
 	p := page{
-		Site: printable(r.Site), Period: r.period(), Summary: r.summary(), Clean: r.Clean(), IgnoredCalls: calls(len(r.Ignored)),
+		Site: printable(r.Site), Period: r.period(), Summary: r.summary(), Clean: r.Clean(), IgnoredCalls: calls(len(r.Ignored)), StrangersHint: strangersHint,
 		Figures: []figure{
 			{number(r.PBXCalls), "calls on the PBX", false},
 			{number(r.Parts), "parts belong in Bitrix24", false},
@@ -72,6 +74,9 @@ func HTML(w io.Writer, r Report) error {
 	}
 	for _, reason := range r.byReason() {
 		p.Ignored = append(p.Ignored, pageReason{number(reason.n), printable(reason.name)})
+	}
+	for _, s := range r.strangers() {
+		p.Strangers = append(p.Strangers, pageReason{number(s.n), printable(s.name)})
 	}
 	if err := tmpl.Execute(w, p); err != nil {
 		return fmt.Errorf("write report: %w", err)

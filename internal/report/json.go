@@ -21,6 +21,12 @@ type reportJSON struct {
 	Gaps         []gapJSON      `json:"gaps"`
 	ByKind       map[string]int `json:"by_kind"`
 	IgnoredCalls []ignoredJSON  `json:"ignored_calls"`
+	Strangers    []strangerJSON `json:"unmapped_extensions"`
+}
+
+type strangerJSON struct {
+	Extension string `json:"extension"`
+	Calls     int    `json:"calls"`
 }
 
 type gapJSON struct {
@@ -43,7 +49,7 @@ type ignoredJSON struct {
 }
 
 // JSON writes one object: site, from, to, pbx_calls, parts, portal_calls, in_sync, ignored (calls), gaps, by_kind (only kinds that there
-// are) and ignored_calls. Lists are never null. Times are RFC 3339 in the site's zone; the start of a gap that has none is null.
+// are), ignored_calls and unmapped_extensions (with the calls that they rang or talked in). Lists are never null. Times are RFC 3339 in the site's zone; the start of a gap that has none is null.
 func JSON(w io.Writer, r Report) error {
 	out := reportJSON{
 		Site:         r.Site,
@@ -58,6 +64,7 @@ func JSON(w io.Writer, r Report) error {
 		Gaps:         make([]gapJSON, 0, len(r.Gaps)),
 		ByKind:       make(map[string]int),
 		IgnoredCalls: make([]ignoredJSON, 0, len(r.Ignored)),
+		Strangers:    make([]strangerJSON, 0, len(r.Strangers)),
 	}
 	for _, gap := range r.gaps() {
 		out.Gaps = append(out.Gaps, gapJSON{
@@ -68,6 +75,9 @@ func JSON(w io.Writer, r Report) error {
 	}
 	for _, call := range r.Ignored {
 		out.IgnoredCalls = append(out.IgnoredCalls, ignoredJSON{call.LinkedID, call.Phone, r.startJSON(call.Start), call.Reason})
+	}
+	for _, s := range r.strangers() {
+		out.Strangers = append(out.Strangers, strangerJSON{s.name, s.n})
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)

@@ -26,6 +26,7 @@ type Report struct {
 	InSync      int       // parts that agree
 	Ongoing     int       // calls that are not over yet, and not compared
 	Ignored     []reconcile.Ignored
+	Strangers   map[string]int // extensions that no employee of Bitrix24 has: in how many calls they rang or talked
 	Gaps        []reconcile.Gap
 }
 
@@ -38,6 +39,12 @@ func (r *Report) Add(plan reconcile.Plan) {
 	r.Ongoing += plan.Ongoing
 	r.Ignored = append(r.Ignored, plan.Ignored...)
 	r.Gaps = append(r.Gaps, plan.Gaps...)
+	for extension, calls := range plan.Strangers {
+		if r.Strangers == nil {
+			r.Strangers = make(map[string]int)
+		}
+		r.Strangers[extension] += calls
+	}
 }
 
 // Clean reports whether nothing is missing and nothing differs.
@@ -103,13 +110,24 @@ func (r Report) byReason() []count {
 	for _, call := range r.Ignored {
 		n[call.Reason]++
 	}
+	return most(n)
+}
+
+// strangers gives the extensions that no employee of Bitrix24 has, with the most calls first.
+func (r Report) strangers() []count { return most(r.Strangers) }
+
+// most gives what was counted, the most first.
+func most(n map[string]int) []count {
 	counts := make([]count, 0, len(n))
-	for reason, calls := range n {
-		counts = append(counts, count{reason, calls})
+	for name, calls := range n {
+		counts = append(counts, count{name, calls})
 	}
 	slices.SortFunc(counts, func(a, b count) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.name, b.name)) })
 	return counts
 }
+
+// strangersHint tells what to do about them.
+const strangersHint = "Write them into an employee's profile in Bitrix24, or into employees.map."
 
 // gaps gives the gaps in order of time.
 func (r Report) gaps() []reconcile.Gap {

@@ -44,13 +44,15 @@ func full() report.Report {
 			{Kind: reconcile.KindDiffers, LinkedID: "mikopbx-1763542000.10565", ExternalID: "mikopbx-1763542000.10565", CallID: "externalCall.cc.1", Phone: "+79160000004", Start: at(19, 12, 20, 0), Employee: "Пётр Иванов <script>alert(1)</script>", Detail: "duration 192 s on the PBX, 12 s in Bitrix24; employee 201 on the PBX, user 1 in Bitrix24"},
 			{Kind: reconcile.KindRecordMissing, LinkedID: "1763543000.90", ExternalID: "1763543000.90", CallID: "externalCall.dd.1", Phone: "+79160000005", Start: at(19, 12, 30, 0), Employee: "204", Detail: "in-4951234567-+79160000005-20261119-123000-1763543000.90.wav, 1.2 MB", Fixable: true},
 		},
+		Strangers: map[string]int{"299": 1, "204": 1001},
 		Ignored: []reconcile.Ignored{
 			{LinkedID: "1763530000.1", Phone: "201", Start: at(19, 8, 0, 0), Reason: "internal call"},
 			{LinkedID: "1763530001.2", Phone: "+79169999999", Start: at(19, 8, 1, 0), Reason: "number in ignore.phones"},
 		},
 	})
 	r.Add(reconcile.Plan{
-		InSync: 1,
+		InSync:    1,
+		Strangers: map[string]int{"299": 2, "777\x1b[31m<b>": 1},
 		Gaps: []reconcile.Gap{
 			{Kind: reconcile.KindRecordLost, LinkedID: "1763544000.91", ExternalID: "1763544000.91", CallID: "externalCall.ee.1", Phone: "+79160000006", Start: at(19, 12, 40, 0), Employee: "205", Detail: "=cmd|' /C calc'!A0"},
 			{Kind: reconcile.KindUnmapped, LinkedID: "1763545000.92", ExternalID: "1763545000.92", Phone: "+1-2-3", Start: at(19, 12, 50, 0), Employee: "299", Detail: "nobody has extension 299:\n\x1b[31mred\x1b[0m \u202eabc", Fixable: true},

@@ -18,7 +18,10 @@ const (
 	maxEmployee = 16
 )
 
-// Table writes one line for each gap, the summary, and the ignored calls counted by reason, at most width columns wide (80 at least).
+// maxStrangers is how many extensions without an employee the table lists.
+const maxStrangers = 20
+
+// Table writes one line for each gap, the summary, the ignored calls counted by reason and the extensions that belong to nobody, at most width columns wide (80 at least).
 // Where the columns leave too little room for the detail, it stands below the line, behind the linkedid. There are no colours.
 func Table(w io.Writer, r Report, width int) error {
 	width = max(width, narrowest)
@@ -32,6 +35,16 @@ func Table(w io.Writer, r Report, width int) error {
 		for _, reason := range r.byReason() {
 			lines = append(lines, fmt.Sprintf("%7s  %s", number(reason.n), text.Snip(printable(reason.name), width-9, "…")))
 		}
+	}
+	if strangers := r.strangers(); len(strangers) > 0 {
+		lines = append(lines, "", plural(len(strangers), "extension belongs", "extensions belong")+" to nobody in Bitrix24; calls they rang or talked in:")
+		for _, s := range strangers[:min(len(strangers), maxStrangers)] {
+			lines = append(lines, fmt.Sprintf("%7s  %s", number(s.n), text.Snip(printable(s.name), width-9, "…")))
+		}
+		if more := len(strangers) - maxStrangers; more > 0 {
+			lines = append(lines, fmt.Sprintf("%7s  and %s more", "…", number(more)))
+		}
+		lines = append(lines, wrapped(strangersHint, width)...)
 	}
 	if _, err := io.WriteString(w, strings.Join(lines, "\n")+"\n"); err != nil {
 		return fmt.Errorf("write report: %w", err)
