@@ -351,16 +351,29 @@ func (u *Uploader) unreadable(name, where string, err error) *Problem {
 
 // missing is the problem of a name without a file.
 func (u *Uploader) missing(job Job, name string, places []string) *Problem {
+	looked := folders(places)
 	retry := next(job.ended(), u.cfg.Now())
 	if retry.IsZero() {
 		return &Problem{
 			Kind: Lost, Name: name,
-			Text: fmt.Sprintf("no such file below %s (%s), more than a day after the call; it was deleted, moved away, or never recorded",
-				u.cfg.Dir, strings.Join(places, ", ")),
+			Text: fmt.Sprintf("no such file in %s (looked in %s), more than a day after the call; it was deleted, moved away, or never recorded",
+				u.cfg.Dir, looked),
 		}
 	}
-	return &Problem{
-		Kind: Absent, Name: name, RetryAt: retry,
-		Text: fmt.Sprintf("no such file below %s yet (%s)", u.cfg.Dir, strings.Join(places, ", ")),
+	return &Problem{Kind: Absent, Name: name, RetryAt: retry, Text: fmt.Sprintf("no such file in %s yet (looked in %s)", u.cfg.Dir, looked)}
+}
+
+// folders names the folders of places, each once: the name of the file is long and told already.
+func folders(places []string) string {
+	var names []string
+	for _, p := range places {
+		folder := path.Dir(filepath.ToSlash(p))
+		if folder == "." {
+			folder = "the directory itself"
+		}
+		if !slices.Contains(names, folder) {
+			names = append(names, folder)
+		}
 	}
+	return strings.Join(names, ", ")
 }

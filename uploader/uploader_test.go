@@ -479,8 +479,8 @@ func TestAbsent(t *testing.T) {
 			if !p.RetryAt.Equal(want) {
 				t.Errorf("retry at %s, want %s", p.RetryAt, want)
 			}
-			if !strings.Contains(p.Text, day+named) {
-				t.Errorf("%q does not say where it was looked for", p.Text)
+			if folder := strings.TrimSuffix(day, "/"); !strings.Contains(p.Text, folder) || p.Name != named {
+				t.Errorf("problem of %q, %q: does not say what was looked for and where", p.Name, p.Text)
 			}
 		})
 	}

@@ -158,7 +158,7 @@ func (d *differ) record(want Want, part ledger.Part, row portal.Row) {
 	if state.There {
 		kind = KindRecordMissing
 	}
-	d.gapRow(want, row.CallID, kind, detail, state.There || state.Wait)
+	d.gapRow(want, row.CallID, kind, detail, state.There)
 	if !state.There && !state.Wait {
 		d.plan.Lost = append(d.plan.Lost, d.plan.Gaps[len(d.plan.Gaps)-1])
 		return

@@ -158,7 +158,7 @@ func TestDiff(t *testing.T) {
 		{
 			name: "recording may still come", wants: []reconcile.Want{want(recorded)}, rows: []portal.Row{row(nil)},
 			record: &reconcile.RecordState{Wait: true, Detail: "not there yet"},
-			kinds:  []reconcile.Kind{reconcile.KindRecordLost}, details: []string{"in-1.wav", "not there yet"}, fixable: true,
+			kinds:  []reconcile.Kind{reconcile.KindRecordLost}, details: []string{"in-1.wav", "not there yet"},
 			verbs: []reconcile.Verb{reconcile.Attach},
 		},
 		{
