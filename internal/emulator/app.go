@@ -80,7 +80,11 @@ func (p *Portal) Grant(userID int) (Grant, error) {
 }
 
 // ExpireTokens lets every access token grow old at once: requests with them get expired_token.
-func (p *Portal) ExpireTokens() { p.app.tokens.Expire() }
+func (p *Portal) ExpireTokens() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.app.tokens.Expire()
+}
 
 // SetAddress tells the portal under which address, as http://127.0.0.1:8024, clients reach it. Until then it is the one of the first request.
 func (p *Portal) SetAddress(base string) {

@@ -168,6 +168,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{name: "scope of the app", app: true, scope: []string{"crm"}, method: "voximplant.statistic.get", want: "403 insufficient_scope"},
 		{name: "user_brief opens the users", app: true, scope: []string{"user_brief"}, method: "user.get", want: "200 <nil>"},
 		{name: "scope of the webhook", rules: emulator.Rules{NoScopes: []string{"user"}}, method: "user.get", want: "403 insufficient_scope"},
+		{name: "events through the webhook", method: "event.get", want: "403 WRONG_AUTH_TYPE"},
 		{name: "app.info through the webhook", method: "app.info", want: "400 ACCESS_DENIED"},
 		{name: "app.info", app: true, method: "app.info", want: "200 <nil>"},
 		{name: "calls for applications only", rules: emulator.Rules{AppOnly: true}, method: "telephony.externalCall.register", want: "403 WRONG_AUTH_TYPE"},

@@ -175,6 +175,7 @@ func callRegister(p *Portal, q *query) (answer, error) {
 		}
 		p.bindClient(c, q.text("CRM_ENTITY_TYPE"), php.Int(q.arg("CRM_ENTITY_ID")))
 		p.live.add(c)
+		p.happenRegistered(c)
 	}
 	if show, given := q.args.Param("SHOW"); !given || php.Int(show) != 0 {
 		c.show([]int{user.ID})
@@ -230,6 +231,7 @@ func callFinish(p *Portal, q *query) (answer, error) {
 func (p *Portal) finish(q *query) (answer, *Call, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.acting = q.cause()
 	id, ok := q.arg("CALL_ID").(string)
 	if !ok {
 		return answer{}, nil, &Error{Status: 400, Code: "INVALID_ARGUMENT", Text: "CALL_ID must be a string"}
@@ -263,7 +265,10 @@ func (p *Portal) finish(q *query) (answer, *Call, error) {
 	c.Missed = c.Status == statusMissed && (c.Type == incoming || c.Type == redirected)
 
 	for _, e := range live.created {
-		e.fields["ASSIGNED_BY_ID"] = itoa(int64(user.ID))
+		if to := itoa(int64(user.ID)); e.fields["ASSIGNED_BY_ID"] != to {
+			e.fields["ASSIGNED_BY_ID"] = to
+			p.crm.happen(e.kind.name(), "UPDATE", e.id)
+		}
 	}
 	excluded := p.crm.excluded[normalPhone(live.Phone)]
 	if live.client.empty() && !excluded {
@@ -284,6 +289,7 @@ func (p *Portal) finish(q *query) (answer, *Call, error) {
 	c.ID = p.stats.last + 1
 	p.stats.insert(c)
 	p.live.remove(live)
+	p.happenFinished(c)
 
 	out := php.Map(
 		"ID", c.ID,

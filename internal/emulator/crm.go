@@ -90,12 +90,13 @@ type crm struct {
 	activities []*Activity         // by ID
 	byOrigin   map[string][]*Activity
 	lastValue  int64
+	happen     func(kind, what string, id int64) // told of what comes, changes and goes
 }
 
 func newCRM() crm {
 	return crm{
 		items: map[itemKind][]*item{}, last: map[itemKind]int64{}, byPhone: map[string][]*item{}, related: map[itemKey][]*item{},
-		excluded: map[string]bool{}, byOrigin: map[string][]*Activity{},
+		excluded: map[string]bool{}, byOrigin: map[string][]*Activity{}, happen: func(string, string, int64) {},
 	}
 }
 
@@ -156,6 +157,7 @@ func (c *crm) add(kind itemKind, fields map[string]string, now time.Time, phones
 	}
 	c.items[kind] = append(c.items[kind], e)
 	c.index(e)
+	c.happen(kind.name(), "ADD", e.id)
 	return e
 }
 
@@ -166,6 +168,7 @@ func (c *crm) value(text, kind string) value {
 
 func (c *crm) remove(e *item) {
 	c.unindex(e)
+	c.happen(e.kind.name(), "DELETE", e.id)
 	c.items[e.kind] = slices.DeleteFunc(c.items[e.kind], func(o *item) bool { return o == e })
 }
 
@@ -360,6 +363,7 @@ func (p *Portal) convert(e *item) []*item {
 	fields["TITLE"], fields["CONTACT_ID"] = e.fields["TITLE"], itoa(who.id)
 	made = append(made, p.crm.add(deal, fields, p.today()))
 	e.fields["STATUS_ID"] = "CONVERTED"
+	p.crm.happen(e.kind.name(), "UPDATE", e.id)
 	return made
 }
 
@@ -427,6 +431,7 @@ func (c *crm) addActivity(call *Call, of client, now time.Time) *Activity {
 		a.Bindings = append(a.Bindings, Binding{e.kind.name(), e.id})
 	}
 	c.activities = append(c.activities, a)
+	c.happen("ACTIVITY", "ADD", a.ID)
 	c.byOrigin[a.OriginID] = append(c.byOrigin[a.OriginID], a)
 	return a
 }

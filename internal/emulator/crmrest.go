@@ -193,6 +193,7 @@ func itemUpdate(kind itemKind) func(*Portal, *query) (answer, error) {
 			return answer{}, refuseCRM("Parameter 'fields' must be array")
 		}
 		p.writeItem(e, fields)
+		p.crm.happen(e.kind.name(), "UPDATE", e.id)
 		return answer{result: true}, nil
 	}
 }
@@ -372,6 +373,7 @@ func universalUpdate(p *Portal, q *query) (answer, error) {
 		}
 	}
 	p.writeItem(e, fields)
+	p.crm.happen(e.kind.name(), "UPDATE", e.id)
 	return answer{result: php.Map("item", e.universal(true))}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"sverka/internal/emulator/event"
 	"sverka/internal/emulator/limit"
 	"sverka/internal/emulator/php"
 )
@@ -63,6 +64,11 @@ type Portal struct {
 	dir     string
 	ownDir  bool
 	fetch   *http.Client
+	events  event.Book
+	life    context.Context // of events on their way
+	die     context.CancelFunc
+	sending sync.WaitGroup
+	slots   chan struct{}
 
 	mu        sync.Mutex // guards what follows
 	down      bool
@@ -82,6 +88,8 @@ type Portal struct {
 	lines     lines
 	records   map[int64]*Record
 	lastFile  int64
+	happened  []happening
+	acting    cause
 	lastWords int64 // id of the last transcription
 }
 
@@ -90,6 +98,7 @@ type Count struct {
 	HTTP             int            // requests to REST, uploads included
 	Uploads          int            // recordings posted to an uploadUrl
 	Tokens           int            // requests for tokens
+	Events           int            // events posted to handlers
 	Commands         int            // commands of batches
 	Methods          map[string]int // calls that were worked on, by method, those of batches included
 	RefusedBucket    int            // requests refused with QUERY_LIMIT_EXCEEDED
@@ -141,6 +150,8 @@ func New(o Options) (*Portal, error) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	p.random = mathrand.New(mathrand.NewPCG(seed, seed))
+	p.life, p.die = context.WithCancel(context.Background())
+	p.slots = make(chan struct{}, deliveriesAtOnce)
 	if p.license == "" {
 		p.license = "pro"
 	}
@@ -155,6 +166,7 @@ func New(o Options) (*Portal, error) {
 	if err := p.plantSeed(o.Seed); err != nil {
 		return nil, err
 	}
+	p.crm.happen = p.happenCRM
 	if p.dir == "" {
 		d, err := os.MkdirTemp("", "sverka-emulator-")
 		if err != nil {
@@ -197,8 +209,10 @@ func (p *Portal) setLimits(l Limits, speed float64) {
 	p.work = &limit.Work{Clock: clock, Limit: l.Operating}
 }
 
-// Close removes the recordings if the portal made their directory itself.
+// Close gives up the events that are on their way, and removes the recordings if the portal made their directory itself.
 func (p *Portal) Close() error {
+	p.die()
+	p.sending.Wait()
 	if !p.ownDir {
 		return nil
 	}

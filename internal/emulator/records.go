@@ -286,6 +286,7 @@ func (p *Portal) store(r io.Reader) (s stored, err error) {
 func (p *Portal) attach(callID, name, address string, s stored, deleteOld bool) (answer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.acting = cause{user: adminID}
 	c := p.stats.find(callID)
 	if c == nil {
 		return answer{}, errors.Join(errNotFinished, os.Remove(s.path))
@@ -312,6 +313,7 @@ func (p *Portal) attach(callID, name, address string, s stored, deleteOld bool) 
 	}
 	for _, a := range p.crm.byOrigin["VI_"+c.CallID] {
 		a.FileID = id
+		p.crm.happen("ACTIVITY", "UPDATE", a.ID)
 	}
 	return answer{result: php.Map("FILE_ID", id)}, nil
 }

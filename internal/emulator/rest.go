@@ -182,6 +182,7 @@ func (p *Portal) serveMethod(r *http.Request) (string, answer, error) {
 	}
 	if upload {
 		a, err := p.upload(r)
+		p.tell()
 		return load("upload", q.by), a, err
 	}
 	if strings.EqualFold(name, "batch") {
@@ -229,6 +230,7 @@ func (p *Portal) call(name string, q *query) (answer, error) {
 		}
 	}
 	a, err := p.runMethod(m, q)
+	p.tell()
 	if metered {
 		p.work.Add(used, m.cost+a.work)
 	}
@@ -242,6 +244,7 @@ func (p *Portal) runMethod(m method, q *query) (answer, error) {
 		p.mu.Unlock()
 	} else {
 		defer p.mu.Unlock()
+		p.acting = q.cause()
 	}
 	return m.run(p, q)
 }
