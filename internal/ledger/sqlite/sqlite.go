@@ -41,6 +41,9 @@ func Open(ctx context.Context, path string, now func() time.Time) (*Ledger, erro
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
+	if err := keepPrivate(path); err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w; set ledger.dsn to a file that sverka may write", path, err)
+	}
 	// A power cut must not undo what the portal was told: every commit reaches the disk before the request leaves.
 	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=foreign_keys(1)&_txlock=immediate"
@@ -54,6 +57,21 @@ func Open(ctx context.Context, path string, now func() time.Time) (*Ledger, erro
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, err), db.Close())
 	}
 	return l, nil
+}
+
+// keepPrivate makes the file where there is none, and takes it from all other users: it holds the tokens of the portal. The files that
+// SQLite keeps beside it get the same rights.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- named by the configuration
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return f.Chmod(0o600)
 }
 
 // migrate brings the tables forward. Two processes that start at once take turns.

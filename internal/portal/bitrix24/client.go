@@ -29,6 +29,9 @@ const (
 // Config says which portal to speak to, and how fast.
 type Config struct {
 	Webhook   secret.Text       // https://HOST/rest/USER/CODE/; plain http for loopback addresses only
+	App       AppConfig         // a local app in place of the webhook, when it has a ClientID
+	Tokens    TokenStore        // for an app
+	Hosts     HostStore         // for a webhook; nil: a renamed portal is remembered in memory only
 	Burst     int               // requests at once, 50 on all plans but Enterprise (250)
 	PerSecond float64           // requests per second after the burst, 2 (5 on Enterprise)
 	Timeout   time.Duration     // for one request; uploads get more, by size
@@ -54,8 +57,8 @@ type Client struct {
 }
 
 type connection struct {
-	hook      webhook
-	transport http.RoundTripper // not an http.Client: a redirect of a renamed portal must not be followed, the POST would lose its body
+	access    *access
+	transport http.RoundTripper // not an http.Client: that would follow the redirect of a renamed portal with a GET
 	timeout   time.Duration
 	retryFor  time.Duration
 	userAgent string
@@ -78,15 +81,10 @@ type Counters struct {
 
 // New makes a client. It sends nothing. Its errors name what is wrong with the config, never the webhook itself.
 func New(cfg Config) (*Client, error) {
-	hook, err := parseWebhook(cfg.Webhook)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Burst < 0 || cfg.PerSecond < 0 || cfg.Timeout < 0 || cfg.RetryFor < 0 {
 		return nil, errors.New("bitrix24: burst, rate and times cannot be negative")
 	}
 	c := &connection{
-		hook:      hook,
 		timeout:   orDefault(cfg.Timeout, DefaultTimeout),
 		retryFor:  orDefault(cfg.RetryFor, DefaultRetryFor),
 		userAgent: orDefault(cfg.UserAgent, "sverka"),
@@ -99,6 +97,10 @@ func New(cfg Config) (*Client, error) {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)
 		c.log = logrus.NewEntry(quiet)
+	}
+	var err error
+	if c.access, err = newAccess(cfg, c.log); err != nil {
+		return nil, err
 	}
 	if c.transport = cfg.Transport; c.transport == nil {
 		c.transport = newTransport()
@@ -144,7 +146,7 @@ func (c *Client) Counters() Counters {
 }
 
 // Host names the portal, for people.
-func (c *Client) Host() string { return c.hook.base.Host }
+func (c *Client) Host() string { return c.access.address().Host }
 
 func (c *connection) count(f func(*Counters)) {
 	c.mu.Lock()

@@ -69,7 +69,7 @@ func (c *Client) AttachFile(
 
 // upload makes the request that carries the file.
 func (c *Client) upload(address, field, name string, size int64, open func() (io.ReadCloser, error)) (exchange, error) {
-	u, err := c.hook.base.Parse(address)
+	u, err := c.access.address().Parse(address)
 	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		return exchange{}, c.puzzled(methodAttach, "its uploadUrl is no https address", nil)
 	}
@@ -87,11 +87,12 @@ func (c *Client) upload(address, field, name string, size int64, open func() (io
 		return exchange{}, fmt.Errorf("attach %s: %w", name, err)
 	}
 	tail := frame.Bytes()[len(head):]
+	hidden := uploadRedactor(c.access.secrets(), u)
 	return exchange{
 		method: methodUpload, uses: map[string]int64{methodUpload: 1}, url: u, media: form.FormDataContentType(),
 		length:  int64(len(head)) + size + int64(len(tail)),
 		timeout: c.timeout + time.Duration(size/slowest)*time.Second,
-		redact:  uploadRedactor(c.hook, u),
+		redact:  &hidden,
 		open: func() (io.ReadCloser, error) {
 			file, err := open()
 			if err != nil {
@@ -154,7 +155,7 @@ func audioType(name string) string {
 }
 
 // uploadRedactor hides what the signed address holds: its path may be the webhook, its query a token.
-func uploadRedactor(hook webhook, u *url.URL) redactor {
+func uploadRedactor(hidden []string, u *url.URL) redactor {
 	secrets := []string{u.String(), u.RequestURI(), u.RawQuery}
 	for _, values := range u.Query() {
 		for _, v := range values {
@@ -163,5 +164,5 @@ func uploadRedactor(hook webhook, u *url.URL) redactor {
 			}
 		}
 	}
-	return newRedactor(append(secrets, hook.secrets...)...)
+	return newRedactor(append(secrets, hidden...)...)
 }

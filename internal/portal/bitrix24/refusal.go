@@ -64,7 +64,13 @@ const (
 	hintBlocked = "something before the portal refuses the request: check whether this machine's address is allowed there"
 	hintEvent   = "the portal does not know this event, or shows it only to applications with the scope telephony: edit the local app's scopes"
 	hintCRM     = "switch the CRM of the portal on"
-	hintFetch   = "the portal could not fetch the recording from its address"
+	hintInstall = "open the local app in Bitrix24 (Developer resources, Integrations) and save it again while sverka serve runs, so that Bitrix24 sends " +
+		"its tokens to <http.public_url>/b24/install"
+	hintAppGone  = "the portal does not take the local app any more: see that it exists and its owner is an active employee, then " + hintInstall
+	hintAppScope = "edit the local app in Bitrix24, give it the scopes telephony, user, crm, and save it"
+	hintAppRight = "the administrator who installed the local app lacks a right for this: let another one install it"
+	hintAppStats = "whoever installed the local app needs the right to view the call statistics of all employees (Telephony, Access permissions)"
+	hintFetch    = "the portal could not fetch the recording from its address"
 )
 
 // Descriptions that mean that what was asked for is so already.
@@ -169,12 +175,12 @@ func (c *connection) refuse(method string, status int, code, description string,
 	}
 	e := &portal.Error{
 		Class: classOfStatus(status), Method: method, Status: status,
-		Code: c.hook.redact.Replace(code), Text: c.hook.redact.Replace(description),
+		Code: c.access.redactor().Replace(code), Text: c.access.redactor().Replace(description),
 		InFlight: status == 502 || status == 504,
 	}
 	for _, r := range refusals {
 		if r.matches(code, method, lower) {
-			e.Class, e.Hint = r.class, r.hint
+			e.Class, e.Hint = r.class, c.access.mend(r.hint)
 			break
 		}
 	}
@@ -206,7 +212,7 @@ func classOfStatus(status int) portal.Class {
 
 // noAnswer makes the error of a complete response that is none of the REST API: a page of a proxy, a login form, a PHP fault.
 func (c *connection) noAnswer(method string, status int, body []byte) *portal.Error {
-	e := &portal.Error{Method: method, Status: status, Text: c.hook.redact.Replace(wire.Page(body))}
+	e := &portal.Error{Method: method, Status: status, Text: c.access.redactor().Replace(wire.Page(body))}
 	switch {
 	case status >= 500:
 		e.Class, e.InFlight = portal.Unknown, true
@@ -233,7 +239,7 @@ func (c *connection) noAnswer(method string, status int, body []byte) *portal.Er
 func (c *connection) puzzled(method, what string, cause error) *portal.Error {
 	e := &portal.Error{Class: portal.Unknown, Method: method, Text: "the portal's answer is not understood: " + what}
 	if cause != nil {
-		e.Err = c.hook.redact.cause(cause)
+		e.Err = c.access.redactor().cause(cause)
 		e.Text += ": " + e.Err.Error()
 	}
 	return e

@@ -156,12 +156,16 @@ func TestErrorsOfCommands(t *testing.T) {
 	}
 }
 
+// TestRedirectIsNotFollowed has redirects that are none of a renamed portal.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		location, hint string
 	}{
-		{"https://new.example/rest/7/" + code + "/batch.json", "new.example"},
+		{"https://new.example/login/?to=batch.json", "new.example"},
+		{"http://new.example/rest/7/" + code + "/batch.json", "new.example"},
+		{"http://127.0.0.1/rest/7/" + code + "/batch.json", "127.0.0.1"},
+		{"https://u:p@new.example/rest/7/" + code + "/batch.json", "new.example"},
 		{"/login/?code=" + code, "check bitrix24.webhook"},
 		{"", "check bitrix24.webhook"},
 		{"::not an address", "check bitrix24.webhook"},

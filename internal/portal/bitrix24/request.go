@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"sverka/internal/portal"
 	"sverka/internal/portal/bitrix24/limit"
 	"sverka/internal/portal/bitrix24/wire"
+	"sverka/internal/secret"
 )
 
 // kind says what a request may do at the portal.
@@ -41,20 +43,33 @@ const (
 type exchange struct {
 	method  string           // for errors
 	uses    map[string]int64 // REST methods that spend execution time in it, and how often
-	url     *url.URL
+	url     *url.URL         // nil: where the method is asked is known when the request goes out, and with which token
 	media   string
+	body    []byte // of a method: a JSON object
 	length  int64
 	open    func() (io.ReadCloser, error)
 	timeout time.Duration
-	redact  redactor
+	redact  *redactor // nil: what the client itself hides
 }
 
 func (c *connection) exchange(method string, uses map[string]int64, body []byte) exchange {
 	return exchange{
-		method: method, uses: uses, url: c.hook.method(method), media: "application/json", length: int64(len(body)),
-		open:    func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-		timeout: c.timeout, redact: c.hook.redact,
+		method: method, uses: uses, media: "application/json", timeout: c.timeout, body: body,
+	}.filled(body)
+}
+
+// filled gives the exchange another body.
+func (x exchange) filled(body []byte) exchange {
+	x.length = int64(len(body))
+	x.open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return x
+}
+
+func (c *connection) redactor(x exchange) redactor {
+	if x.redact != nil {
+		return *x.redact
 	}
+	return c.access.redactor()
 }
 
 // ask calls one method that changes nothing, or nothing more when it is called again.
@@ -128,17 +143,69 @@ func lasting(err error) bool {
 	return errors.As(err, &cert) || errors.As(err, &dns) && dns.IsNotFound
 }
 
-// send sends an exchange once and judges the answer. Its errors are *portal.Error, but for faults of the body's source.
+// maxHops is how often a request follows the redirect of a renamed portal.
+const maxHops = 3
+
+// send sends an exchange and judges the answer. Its errors are *portal.Error, but for faults of the body's source and of the stores.
+//
+// It is sent again at once where the portal has surely done nothing: when it was renamed, and when the token of the app has expired. A
+// token is renewed once for a request: one that the portal refuses straight away has no use.
 func (c *Client) send(ctx context.Context, x exchange) (wire.Answer, error) {
+	method := x.url == nil
+	renewed := false
+	for hops := 0; ; {
+		var used secret.Text
+		if method {
+			base, token, err := c.access.enter(ctx, x.method)
+			if err != nil {
+				return wire.Answer{}, err
+			}
+			used, x = token, x.filled(withAuth(x.body, token))
+			x.url = base.JoinPath(x.method + ".json")
+		}
+		a, location, err := c.sendOnce(ctx, x)
+		var e *portal.Error
+		if err == nil || !errors.As(err, &e) {
+			return a, err
+		}
+		switch {
+		case location != "" && hops < maxHops:
+			hops++
+			to, ok, moveErr := c.access.moved(ctx, x.url, e.Status, location)
+			if moveErr != nil {
+				return a, moveErr
+			}
+			if !ok {
+				return a, err
+			}
+			x.url = to
+		case stale(e) && used != "" && !renewed:
+			renewed = true
+			if err := c.renew(ctx, used); err != nil {
+				return a, err
+			}
+		default:
+			return a, err
+		}
+	}
+}
+
+// stale reports whether the portal wants another token.
+func stale(e *portal.Error) bool {
+	return strings.EqualFold(e.Code, "expired_token") || strings.EqualFold(e.Code, "invalid_token")
+}
+
+// sendOnce sends an exchange once. location is where a redirect leads.
+func (c *Client) sendOnce(ctx context.Context, x exchange) (a wire.Answer, location string, err error) {
 	if err := c.admit(ctx, x); err != nil {
-		return wire.Answer{}, err
+		return wire.Answer{}, "", err
 	}
 	began := time.Now()
 	status, location, body, err := c.post(ctx, x)
 	fields := logrus.Fields{"method": x.method, "status": status, "took": time.Since(began).Round(time.Millisecond)}
 	if err != nil {
 		c.log.WithFields(fields).WithError(err).Debug("portal did not answer")
-		return wire.Answer{}, err
+		return wire.Answer{}, "", err
 	}
 	c.log.WithFields(fields).Debug("portal answered")
 	a, e := c.judge(x, status, location, body)
@@ -150,10 +217,13 @@ func (c *Client) send(ctx context.Context, x exchange) (wire.Answer, error) {
 		case portal.OperatingTime:
 			c.count(func(n *Counters) { n.Refused++ })
 		}
-		return a, e
+		if status < 300 || status >= 400 {
+			location = ""
+		}
+		return a, location, e
 	}
 	c.operating.Report(x.method, spent(a.Time.V), time.Now())
-	return a, nil
+	return a, "", nil
 }
 
 func spent(t wire.Timing) limit.Spent {
@@ -256,7 +326,7 @@ func (c *connection) broken(ctx context.Context, x exchange, err error, sent boo
 	if errors.Is(context.Cause(ctx), errTooSlow) {
 		err = fmt.Errorf("%w: waited %s", errTooSlow, x.timeout)
 	}
-	e := &portal.Error{Class: portal.Unreachable, Method: x.method, Err: x.redact.cause(err)}
+	e := &portal.Error{Class: portal.Unreachable, Method: x.method, Err: c.redactor(x).cause(err)}
 	if sent {
 		e.Class, e.InFlight = portal.Unknown, true
 		return e
@@ -269,7 +339,7 @@ func (c *connection) broken(ctx context.Context, x exchange, err error, sent boo
 	case errors.As(err, &dns):
 		e.Hint = "check the portal's name in bitrix24.webhook and the DNS of this machine"
 	case ctx.Err() == nil:
-		e.Hint = "check the network, firewall and proxy between this machine and " + c.hook.base.Host
+		e.Hint = "check the network, firewall and proxy between this machine and " + c.access.address().Host
 	}
 	return e
 }
@@ -278,7 +348,7 @@ func (c *connection) broken(ctx context.Context, x exchange, err error, sent boo
 func (c *connection) judge(x exchange, status int, location string, body []byte) (wire.Answer, *portal.Error) {
 	if status >= 300 && status < 400 {
 		e := &portal.Error{Class: portal.Access, Method: x.method, Status: status, Text: "the portal has moved"}
-		if to, err := c.hook.base.Parse(location); err == nil && to.Host != "" && to.Host != c.hook.base.Host {
+		if to, err := x.url.Parse(location); err == nil && to.Host != "" && to.Host != x.url.Host {
 			e.Hint = "its address is now " + to.Host + ": write that host in bitrix24.webhook"
 		} else {
 			e.Text, e.Hint = "the address leads elsewhere", hintNoREST
@@ -289,11 +359,11 @@ func (c *connection) judge(x exchange, status int, location string, body []byte)
 	switch {
 	case err != nil || a.Error == nil && status >= 400:
 		e := c.noAnswer(x.method, status, body)
-		e.Text = x.redact.Replace(e.Text)
+		e.Text = c.redactor(x).Replace(e.Text)
 		return wire.Answer{}, e
 	case a.Failed(status):
 		e := c.refuse(x.method, status, a.Code(), string(a.Description), a.Time.V, time.Now())
-		e.Text, e.Code = x.redact.Replace(e.Text), x.redact.Replace(e.Code)
+		e.Text, e.Code = c.redactor(x).Replace(e.Text), c.redactor(x).Replace(e.Code)
 		return wire.Answer{}, e
 	case a.Result == nil:
 		e := c.puzzled(x.method, "it has neither a result nor an error", nil)

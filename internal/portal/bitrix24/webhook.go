@@ -13,7 +13,6 @@ import (
 type webhook struct {
 	base    *url.URL // ends in /rest/USER/CODE/
 	secrets []string // what must not be shown of it
-	redact  redactor
 }
 
 var hookPath = regexp.MustCompile(`^(?:/[^/]+)*/rest/([0-9]+)/([^/]+)/?$`)
@@ -51,7 +50,7 @@ func parseWebhook(text secret.Text) (webhook, error) {
 	if len(code) >= shortCode {
 		secrets = append(secrets, code, url.PathEscape(code), url.QueryEscape(code))
 	}
-	return webhook{base: u, secrets: secrets, redact: newRedactor(secrets...)}, nil
+	return webhook{base: u, secrets: secrets}, nil
 }
 
 // loopback reports whether a host name is this machine itself.
@@ -62,6 +61,3 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
-
-// method gives the address of a REST method.
-func (w webhook) method(name string) *url.URL { return w.base.JoinPath(name + ".json") }

@@ -1,0 +1,257 @@
+package bitrix24
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"sverka/internal/portal"
+	"sverka/internal/secret"
+)
+
+// AppConfig is a local application of the portal.
+type AppConfig struct {
+	Portal       string // https://HOST
+	ClientID     string
+	ClientSecret secret.Text
+	OAuth        string // https://oauth.bitrix.info; plain http for loopback addresses only
+}
+
+// Token is the right of a local application to ask.
+type Token = portal.Token
+
+// TokenStore keeps the tokens of the local application of one site, for all processes that share them.
+type TokenStore interface {
+	// Token gives the tokens; ok is false when there are none yet.
+	Token(ctx context.Context) (t Token, ok bool, err error)
+	// SaveToken keeps them on the disk before it comes back.
+	SaveToken(ctx context.Context, t Token) error
+	// LockTokens waits until no other goroutine or process renews the tokens.
+	LockTokens(ctx context.Context) (release func(), err error)
+}
+
+// HostStore remembers that a portal was renamed.
+type HostStore interface {
+	// MovedTo gives the address, https://HOST, that the host of a configuration leads to by now; "" when it has not moved.
+	MovedTo(ctx context.Context, host string) (address string, err error)
+	SaveMove(ctx context.Context, host, address string) error
+}
+
+// access is how the client gets in: where the portal is, and what proves who asks.
+type access struct {
+	app    *AppConfig // nil: by webhook
+	oauth  *url.URL
+	host   string // as configured
+	tokens TokenStore
+	hosts  HostStore
+	log    *logrus.Entry
+
+	renewing sync.Mutex // one renewal at a time in this process; the store's lock does it for all processes
+
+	mu      sync.Mutex
+	base    *url.URL // ends in /rest/USER/CODE/, or /rest/ for an app
+	read    bool     // the stores were asked
+	token   Token
+	unsaved Token // renewed, but the store could not be written: not used before it is
+	hidden  []string
+	redact  redactor
+}
+
+func newAccess(cfg Config, log *logrus.Entry) (*access, error) {
+	a := &access{tokens: cfg.Tokens, hosts: cfg.Hosts, log: log}
+	if cfg.App.ClientID == "" {
+		hook, err := parseWebhook(cfg.Webhook)
+		if err != nil {
+			return nil, err
+		}
+		a.base, a.host = hook.base, hook.base.Host
+		a.hide(hook.secrets...)
+		return a, nil
+	}
+	if cfg.App.ClientSecret == "" {
+		return nil, errors.New("bitrix24.app.client_secret: it is empty; Bitrix24 shows it beside the client_id of the local app")
+	}
+	if cfg.Tokens == nil {
+		return nil, errors.New("bitrix24.app: there is no place to keep its tokens")
+	}
+	base, err := secure("bitrix24.app.portal", cfg.App.Portal)
+	if err != nil {
+		return nil, err
+	}
+	if a.oauth, err = secure("bitrix24.app.oauth", cmp.Or(cfg.App.OAuth, DefaultOAuth)); err != nil {
+		return nil, err
+	}
+	app := cfg.App
+	a.app, a.base, a.host = &app, base.JoinPath("rest/"), base.Host
+	a.hide(app.ClientSecret.Reveal())
+	return a, nil
+}
+
+// secure reads an address that secrets are sent to.
+func secure(key, text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return nil, fmt.Errorf("%s: it must look like https://example.bitrix24.ru", key)
+	}
+	return u, nil
+}
+
+// hide adds texts that must not be shown. Those of earlier tokens stay: an answer on its way may still quote them. The caller holds mu, or
+// is alone.
+func (a *access) hide(secrets ...string) {
+	for _, s := range secrets {
+		if s != "" && !slices.Contains(a.hidden, s) {
+			a.hidden = append(a.hidden, s)
+			if escaped := url.QueryEscape(s); escaped != s && a.app != nil {
+				a.hidden = append(a.hidden, escaped)
+			}
+		}
+	}
+	const most = 64 // some days of tokens
+	if extra := len(a.hidden) - most; extra > 0 {
+		a.hidden = slices.Delete(a.hidden, 2, 2+extra) // the first ones are the configuration's
+	}
+	a.redact = newRedactor(a.hidden...)
+}
+
+func (a *access) redactor() redactor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.redact
+}
+
+func (a *access) secrets() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.hidden)
+}
+
+// address gives where the portal is by now.
+func (a *access) address() *url.URL {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.base
+}
+
+// enter gives where to ask and with which token, "" for a webhook. What the stores know is read once, and again when there was no token.
+func (a *access) enter(ctx context.Context, method string) (*url.URL, secret.Text, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.read && a.app == nil && a.hosts != nil {
+		moved, err := a.hosts.MovedTo(ctx, a.host)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: read where the portal %s is now: %w", method, a.host, err)
+		}
+		if to, err := url.Parse(moved); err == nil && moved != "" {
+			a.base = at(a.base, to)
+		}
+	}
+	if a.app != nil && a.token.AccessToken == "" {
+		t, ok, err := a.tokens.Token(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: read the tokens of the local app: %w", method, err)
+		}
+		if !ok || t.AccessToken == "" {
+			return nil, "", &portal.Error{
+				Class: portal.Access, Method: method, Text: "the local app is not installed yet: Sverka has no tokens of it", Hint: hintInstall,
+			}
+		}
+		a.take(t)
+	}
+	a.read = true
+	return a.base, a.token.AccessToken, nil
+}
+
+// take uses tokens from now on. The caller holds mu.
+func (a *access) take(t Token) {
+	a.token = t
+	a.hide(t.AccessToken.Reveal(), t.RefreshToken.Reveal(), t.ApplicationToken.Reveal())
+	if u, err := secure("client_endpoint", t.Endpoint); err == nil {
+		a.base = u.JoinPath("/")
+	}
+}
+
+// at gives an address at another host.
+func at(u, host *url.URL) *url.URL {
+	moved := *u
+	moved.Scheme, moved.Host = host.Scheme, host.Host
+	return &moved
+}
+
+// moved follows the redirect of a renamed portal: the same path at another host, as safe as before. Anything else leads to a login page, a
+// proxy or somebody else. The new address is remembered, and told once.
+func (a *access) moved(ctx context.Context, asked *url.URL, status int, location string) (*url.URL, bool, error) {
+	if status != http.StatusMovedPermanently && status != http.StatusFound && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect {
+		return nil, false, nil
+	}
+	to, err := asked.Parse(location)
+	if err != nil || to.Host == "" || to.Host == asked.Host || to.Path != asked.Path || to.User != nil ||
+		to.Scheme != "https" && (to.Scheme != "http" || !loopback(to.Hostname()) || asked.Scheme == "https") {
+		return nil, false, nil
+	}
+	a.mu.Lock()
+	known := a.base.Host == to.Host
+	if !known {
+		a.base = at(a.base, to)
+	}
+	base := a.base
+	a.mu.Unlock()
+	if known {
+		return at(asked, to), true, nil
+	}
+	a.log.WithFields(logrus.Fields{"was": asked.Host, "host": to.Host}).
+		Warn("the portal was renamed: it is asked at its new address, which should be written into bitrix24 of the configuration")
+	switch {
+	case a.app != nil:
+		err = a.saveEndpoint(ctx, base)
+	case a.hosts != nil:
+		err = a.hosts.SaveMove(ctx, a.host, to.Scheme+"://"+to.Host)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("remember that the portal %s is now %s: %w", a.host, to.Host, err)
+	}
+	return at(asked, to), true, nil
+}
+
+// saveEndpoint keeps the portal's new address with the tokens, which another process may have renewed meanwhile.
+func (a *access) saveEndpoint(ctx context.Context, base *url.URL) error {
+	release, err := a.tokens.LockTokens(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	t, ok, err := a.tokens.Token(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	t.Endpoint = base.String()
+	return a.tokens.SaveToken(ctx, t)
+}
+
+// mend says the same to whoever works with a local app.
+func (a *access) mend(hint string) string {
+	if a.app == nil {
+		return hint
+	}
+	switch hint {
+	case hintWebhook:
+		return hintAppGone
+	case hintScope:
+		return hintAppScope
+	case hintRight:
+		return hintAppRight
+	case hintStats:
+		return hintAppStats
+	case hintConfirm:
+		return "an administrator of the portal must confirm this method for the local app"
+	}
+	return hint
+}
