@@ -49,7 +49,8 @@ type ignoredJSON struct {
 }
 
 // JSON writes one object: site, from, to, pbx_calls, parts, portal_calls, in_sync, ignored (calls), gaps, by_kind (only kinds that there
-// are), ignored_calls and unmapped_extensions (with the calls that they rang or talked in). Lists are never null. Times are RFC 3339 in the site's zone; the start of a gap that has none is null.
+// are), ignored_calls and unmapped_extensions (with the calls that they rang or talked in). Lists are never null. Times are RFC 3339 in the
+// site's zone; the start of a gap that has none is null.
 func JSON(w io.Writer, r Report) error {
 	out := reportJSON{
 		Site:         r.Site,
