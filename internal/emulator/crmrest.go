@@ -366,13 +366,7 @@ func universalUpdate(p *Portal, q *query) (answer, error) {
 		return answer{}, err
 	}
 	given, _ := q.array("fields")
-	fields := &php.Array{}
-	for name, v := range given.All() {
-		if f := classicName(e.kind, name); f != "" {
-			fields.Set(f, v)
-		}
-	}
-	p.writeItem(e, fields)
+	p.writeItem(e, classicFields(e.kind, given))
 	p.crm.happen(e.kind.name(), "UPDATE", e.id)
 	return answer{result: php.Map("item", e.universal(true))}, nil
 }
