@@ -89,8 +89,9 @@ func newAccess(cfg Config, log *logrus.Entry) (*access, error) {
 	if a.oauth, err = secure("bitrix24.app.oauth", cmp.Or(cfg.App.OAuth, DefaultOAuth)); err != nil {
 		return nil, err
 	}
+	base.Path = strings.TrimSuffix(base.Path, "/") + "/rest/"
 	app := cfg.App
-	a.app, a.base, a.host = &app, base.JoinPath("rest/"), base.Host
+	a.app, a.base, a.host = &app, base, base.Host
 	a.hide(app.ClientSecret.Reveal())
 	return a, nil
 }
