@@ -76,6 +76,7 @@ func (c *Client) sendBatch(ctx context.Context, cs commands) ([]reply, error) {
 		return nil, fmt.Errorf("batch: encode the request: %w", err)
 	}
 	a, err := c.send(ctx, c.exchange(methodBatch, uses, body))
+	c.batches.took(len(cs), float64(a.Time.V.Duration), err)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ import (
 const (
 	DefaultBurst     = 50
 	DefaultPerSecond = 2
+	enterpriseBurst  = 250
+	enterpriseRate   = 5
 	DefaultTimeout   = 75 * time.Second
 	DefaultRetryFor  = 2 * time.Minute
 )
@@ -58,6 +60,8 @@ type Client struct {
 
 type connection struct {
 	access    *access
+	usual     bool // the limits are those of all plans but Enterprise
+	batches   pace
 	transport http.RoundTripper // not an http.Client: that would follow the redirect of a renamed portal with a GET
 	timeout   time.Duration
 	retryFor  time.Duration
@@ -93,6 +97,7 @@ func New(cfg Config) (*Client, error) {
 		operating: limit.NewOperating(),
 		counters:  Counters{Methods: map[string]int64{}},
 	}
+	c.usual = orDefault(cfg.Burst, DefaultBurst) == DefaultBurst && orDefault(cfg.PerSecond, DefaultPerSecond) == DefaultPerSecond
 	if c.log == nil {
 		quiet := logrus.New()
 		quiet.SetOutput(io.Discard)

@@ -27,11 +27,27 @@ type Bucket struct {
 
 // NewBucket makes an empty bucket for size requests at once that loses perSecond of them. A fifth of it is kept for live requests.
 func NewBucket(size int, perSecond float64) *Bucket {
-	b := &Bucket{size: float64(size), leak: perSecond, at: time.Now()}
+	b := &Bucket{at: time.Now()}
+	b.shape(size, perSecond)
+	return b
+}
+
+func (b *Bucket) shape(size int, perSecond float64) {
+	b.size, b.leak, b.reserve = float64(size), perSecond, 0
 	if size > 1 {
 		b.reserve = max(1, float64(size/5))
 	}
-	return b
+}
+
+// Resize gives the bucket another shape; what is in it stays. Whoever waits is served by the new one.
+func (b *Bucket) Resize(size int, perSecond float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.level = max(0, b.level-now.Sub(b.at).Seconds()*b.leak)
+	b.at = now
+	b.shape(size, perSecond)
+	b.serve()
 }
 
 // Take waits for a place in the bucket. Its error is that of ctx; then no place was taken.

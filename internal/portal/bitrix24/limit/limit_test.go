@@ -48,6 +48,26 @@ func TestBucket(t *testing.T) {
 	})
 }
 
+func TestBucketResized(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := limit.NewBucket(50, 2)
+		take(t, b, true, 50)
+		waiting := make(chan time.Duration)
+		began := time.Now()
+		go func() {
+			if b.Take(t.Context(), true) == nil {
+				waiting <- time.Since(began)
+			}
+		}()
+		synctest.Wait()
+		b.Resize(250, 5)
+		about(t, "one that waited", <-waiting, 0)
+		about(t, "the rest of the wider bucket", take(t, b, true, 199), 0)
+		about(t, "behind it", take(t, b, true, 5), time.Second)
+	})
+}
+
 // TestBucketNeverOverflows plays the portal's side: a leaky bucket of the same size must never run over, whoever asks.
 func TestBucketNeverOverflows(t *testing.T) {
 	t.Parallel()
