@@ -45,6 +45,7 @@ func rules() map[string]rule {
 		"internal/portal/bitrix24/limit": {},
 		"internal/portal/bitrix24/wire":  {},
 		"cdr/cdrdb":                      {imports: []string{"cdr"}},
+		"internal/web":                   {imports: []string{"internal/portal", "internal/secret"}},
 		"uploader":                       {imports: with("uploader/audio")},
 		"uploader/audio":                 {},
 		"uploader/dir":                   {imports: []string{"uploader"}},
