@@ -140,12 +140,14 @@ func (r *configReader) staging(cfg *Config) {
 }
 
 func (r *configReader) bitrix24(b *Bitrix24Config) {
-	switch {
-	case b.Webhook != "":
+	if b.Webhook != "" {
 		r.webhook(b.Webhook)
+	}
+	switch {
 	case b.App.ClientID != "":
-		r.check(false, "bitrix24.webhook", "is missing: a local app alone is not enough, make an incoming webhook with the scopes telephony, user and crm")
-	default:
+		r.check(b.App.Portal != "", "bitrix24.app.portal", "is missing: the address of the portal, like https://example.bitrix24.ru")
+		r.check(b.App.ClientSecret != "", "bitrix24.app.client_secret", "is missing: Bitrix24 shows it beside the client_id of the local app")
+	case b.Webhook == "":
 		r.check(false, "bitrix24.webhook", "is missing: make an incoming webhook in Bitrix24 with the scopes telephony, user and crm")
 	}
 	r.address("bitrix24.app.portal", b.App.Portal, true)

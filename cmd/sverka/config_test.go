@@ -228,6 +228,14 @@ config.yaml:4: lines[2].number is missing`,
 config.yaml:2: ami.address must look like 127.0.0.1:8025
 config.yaml:3: click_to_call.channel must hold {extension}
 config.yaml:4: digest.to must look like user:17 or chat:42`},
+		{
+			"a local app alone", "cdr: {driver: sqlite, dsn: cdr.db}\nbitrix24:\n  app: {portal: 'https://example.bitrix24.ru', client_id: local.1, client_secret: x}", "",
+		},
+		{
+			"half a local app", "cdr: {driver: sqlite, dsn: cdr.db}\nbitrix24:\n  app: {client_id: local.1}",
+			`config.yaml:3: bitrix24.app.portal is missing: the address of the portal, like https://example.bitrix24.ru
+config.yaml:3: bitrix24.app.client_secret is missing: Bitrix24 shows it beside the client_id of the local app`,
+		},
 		{"cron", "jobs: {verify: ''}" + minimal, "config.yaml:1: jobs.verify must be a cron expression or @every"},
 	}
 	for _, tt := range tests {

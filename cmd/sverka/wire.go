@@ -68,12 +68,8 @@ func (a *app) openSite(ctx context.Context) (s *site, err error) {
 	if err := s.openStores(ctx, a); err != nil {
 		return s, err
 	}
-	s.portal, err = bitrix24.New(bitrix24.Config{
-		Webhook: c.Bitrix24.Webhook, Burst: c.Bitrix24.Rate.Burst, PerSecond: c.Bitrix24.Rate.PerSecond,
-		Log: s.log, UserAgent: "sverka/" + version,
-	})
-	if err != nil {
-		return s, usageError{err}
+	if s.portal, err = openPortal(ctx, c, s.ledger, s.log); err != nil {
+		return s, err
 	}
 	employees, err := s.employees(ctx)
 	if err != nil {
@@ -131,6 +127,32 @@ func (s *site) openStores(ctx context.Context, a *app) error {
 	return err
 }
 
+// openPortal makes the client: through the local app where one is configured, else through the webhook. Where both are, the webhook serves
+// until the app is installed, and that is told: lines and events belong to an application alone.
+func openPortal(ctx context.Context, c *Config, kept *sqlite.Ledger, log *logrus.Entry) (*bitrix24.Client, error) {
+	access := kept.Access(c.Site)
+	cfg := bitrix24.Config{
+		Webhook: c.Bitrix24.Webhook, Burst: c.Bitrix24.Rate.Burst, PerSecond: c.Bitrix24.Rate.PerSecond,
+		Tokens: access, Hosts: access, Log: log, UserAgent: "sverka/" + version,
+	}
+	if b := c.Bitrix24; b.App.ClientID != "" {
+		_, installed, err := access.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if installed || b.Webhook == "" {
+			cfg.App = bitrix24.AppConfig{Portal: b.App.Portal, ClientID: b.App.ClientID, ClientSecret: b.App.ClientSecret, OAuth: b.App.OAuth}
+		} else {
+			log.Warn("the local app of bitrix24.app is not installed yet: the portal is asked through bitrix24.webhook; see sverka check")
+		}
+	}
+	client, err := bitrix24.New(cfg)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, nil
+}
+
 // openLedger opens the ledger that the configuration names.
 func openLedger(ctx context.Context, c *Config, now func() time.Time) (*sqlite.Ledger, error) {
 	if c.Ledger.Driver != "sqlite" {
@@ -150,6 +172,9 @@ func (s *site) Close() error {
 
 // employees asks the portal for its employees, and on the way whether the webhook's user sees everybody's calls.
 func (s *site) employees(ctx context.Context) ([]portal.Employee, error) {
+	if err := s.portal.LearnLimits(ctx); err != nil {
+		s.log.WithError(err).Debug("the portal does not tell its plan: the limits of the configuration hold")
+	}
 	me, admin, err := s.portal.Profile(ctx)
 	switch class := portal.ClassOf(err); {
 	case class == portal.Unreachable, class == portal.Access, class == portal.Unknown, ctx.Err() != nil:
@@ -236,7 +261,7 @@ func (s *site) policy(employees []portal.Employee) (reconcile.Policy, error) {
 func (s *site) backfill(a *app) *jobs.Backfill {
 	return &jobs.Backfill{
 		Survey:   s.survey,
-		Deliver:  deliver.New(s.portal, s.ledger, deliver.Options{Fallback: s.config.Employees.Fallback}, a.now, s.log),
+		Deliver:  deliver.New(s.portal, s.ledger, deliver.Options{Fallback: s.config.Employees.Fallback, BatchCalls: s.portal.BatchCalls}, a.now, s.log),
 		Records:  uploader.NewBringer(s.staged, s.portal, s.ledger, a.now, s.log),
 		Parallel: 4,
 	}

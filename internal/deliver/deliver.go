@@ -44,6 +44,9 @@ type Options struct {
 	Backoff time.Duration
 	// Fallback is the user who takes the calls of an employee whom the portal refuses; 0 refuses them too.
 	Fallback int
+	// BatchCalls tells before each request how many parts it should carry, when the portal's speed is known; at most BatchSize, which is
+	// the default.
+	BatchCalls func() int
 }
 
 // Deliverer writes calls to the portal.
@@ -66,6 +69,13 @@ func New(p Portal, l Ledger, opts Options, now func() time.Time, log *logrus.Ent
 	if opts.Backoff == 0 {
 		opts.Backoff = time.Second
 	}
+	size := opts.BatchCalls
+	opts.BatchCalls = func() int {
+		if size == nil {
+			return BatchSize
+		}
+		return min(BatchSize, max(1, size()))
+	}
 	return &Deliverer{portal: p, ledger: l, opts: opts, now: now, log: log}
 }
 
@@ -86,7 +96,7 @@ func (d *Deliverer) Deliver(ctx context.Context, wants []reconcile.Want, tell fu
 		return err
 	}
 	for {
-		batch := q.ready(d.now(), BatchSize)
+		batch := q.ready(d.now(), d.opts.BatchCalls())
 		if len(batch) == 0 {
 			wake, waiting := q.nextTry()
 			if !waiting {
