@@ -22,6 +22,7 @@ const MaxEndings = maxCommands
 const (
 	maxExternalID = 64
 	maxPhone      = 20
+	maxLine       = 50
 )
 
 // RegisterFinish registers and finishes up to MaxCalls calls in one request, in their order, without a card and without a message in the
@@ -137,7 +138,8 @@ func registration(call portal.Call) wire.Params {
 		p["CRM_CREATE"] = 1
 	}
 	if call.Line != "" {
-		p["LINE_NUMBER"] = call.Line
+		line := []rune(call.Line)
+		p["LINE_NUMBER"] = string(line[:min(len(line), maxLine)]) // as the portal itself would cut it
 	}
 	return p
 }
