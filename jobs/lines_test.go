@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -87,45 +87,55 @@ func TestManyLines(t *testing.T) {
 	}
 }
 
-// TestLinesFaults: what is lost on the way is brought again, and nothing is doubled.
+// TestLinesFaults: what the portal did without saying so is done again, and nothing is doubled.
 func TestLinesFaults(t *testing.T) {
 	t.Parallel()
-	w := setup(t, emulator.Options{Faults: emulator.Faults{Lost: 0.2, ErrorAfter: 0.2}, FaultSeed: 3})
-	want := make([]portal.Line, 60)
-	for i := range want {
-		want[i] = portal.Line{Number: fmt.Sprintf("+7495000%04d", i), Name: fmt.Sprint("line ", i), AutoCreate: true}
-	}
-	if err := jobs.Lines(context.Background(), w.client, want, w.log); err != nil {
-		t.Fatal(err)
-	}
-	w.portal.SetFaults(emulator.Faults{})
-	if d := cmp.Diff(linesOf(t, w), want); d != "" {
-		t.Errorf("got -, want +\n%s\n%s", d, w.logged.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, emulator.Options{Faults: emulator.Faults{Error: 0.2, ErrorAfter: 0.3}, FaultSeed: 3})
+		want := make([]portal.Line, 60)
+		for i := range want {
+			want[i] = portal.Line{Number: fmt.Sprintf("+7495000%04d", i), Name: fmt.Sprint("line ", i), AutoCreate: true}
+		}
+		if err := jobs.Lines(context.Background(), w.client, want, w.log); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.portal.Requests().Faults["error_after"]; n == 0 {
+			t.Error("no answer was lost: the test shows nothing")
+		}
+		w.portal.SetFaults(emulator.Faults{})
+		if d := cmp.Diff(linesOf(t, w), want); d != "" {
+			t.Errorf("got -, want +\n%s\n%s", d, w.logged.String())
+		}
+	})
 }
 
 // TestLinesRefused: a portal that takes lines from applications only is told of once, and stops nothing.
 func TestLinesRefused(t *testing.T) {
 	t.Parallel()
-	asked := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked++
-		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `{"error":"WRONG_AUTH_TYPE","error_description":"Current authorization type is denied for this method"}`)
-	}))
-	t.Cleanup(server.Close)
-	w := setup(t, emulator.Options{})
-	if err := jobs.Lines(context.Background(), w.dial(t, server.URL), []portal.Line{{Number: "+74950000001"}}, w.log); err != nil {
+	w := inMemory(t, emulator.Options{})
+	ctx, want := context.Background(), []portal.Line{{Number: "+74950000001"}}
+	refusing := &answering{
+		status: http.StatusForbidden, body: `{"error":"WRONG_AUTH_TYPE","error_description":"Current authorization type is denied for this method"}`,
+	}
+	if err := jobs.Lines(ctx, w.dial(t, "https://refusing.example", served{refusing}), want, w.log); err != nil {
 		t.Errorf("got %v, want no error: calls do without lines", err)
 	}
 	if got := w.logged.String(); strings.Count(got, "level=warning") != 1 || !strings.Contains(got, "bitrix24.app") {
 		t.Errorf("want one warning with the mend:\n%s", got)
 	}
-	if asked != 1 {
-		t.Errorf("asked %d times, want once", asked)
+	if refusing.asked != 1 {
+		t.Errorf("asked %d times, want once", refusing.asked)
 	}
-	server.Close()
-	if err := jobs.Lines(context.Background(), w.dial(t, server.URL), []portal.Line{{Number: "+74950000001"}}, w.log); portal.ClassOf(err) != portal.Unreachable {
-		t.Errorf("the portal is gone: got %v, want an error of class %s", err, portal.Unreachable)
-	}
+}
+
+// TestLinesUnreachable: without a portal going on makes no sense.
+func TestLinesUnreachable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, emulator.Options{})
+		err := jobs.Lines(context.Background(), w.dial(t, "https://gone.example", gone{}), []portal.Line{{Number: "+74950000001"}}, w.log)
+		if portal.ClassOf(err) != portal.Unreachable {
+			t.Errorf("got %v, want an error of class %s", err, portal.Unreachable)
+		}
+	})
 }
