@@ -28,7 +28,7 @@ test: test-deps ## Run all tests; installs what they need first
 check: fmt-check lint vet race ## What must be clean before a change is merged: format, lint, vet, tests with the race detector
 
 .PHONY: test-deps
-test-deps: ## Install what the tests need: MariaDB, ffmpeg, sox, lame
+test-deps: ## Install what the tests need: MariaDB, MinIO, ffmpeg, sox, lame, node
 	scripts/test-deps.sh
 
 .PHONY: lint

@@ -89,6 +89,7 @@ func (p *Portal) Handler() http.Handler {
 	mux.HandleFunc("/rest/", p.serveREST)
 	mux.HandleFunc("/oauth/authorize/", p.serveAuthorize)
 	mux.HandleFunc("/oauth/token/", p.serveToken)
+	mux.Handle("/emulator/", p.control())
 	mux.HandleFunc("GET /{$}", p.servePage)
 	mux.HandleFunc("GET /records/{file}", p.serveRecord)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

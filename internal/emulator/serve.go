@@ -61,7 +61,9 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	base := scheme + "://" + l.Addr().String()
-	if _, err := fmt.Fprintf(o.Stdout, "webhook: %s/rest/%s/%s/\npage: %s/\n", base, webhookUser, webhookCode, base); err != nil {
+	p.SetAddress(base)
+	if _, err := fmt.Fprintf(o.Stdout, "webhook: %s/rest/%s/%s/\npage: %s/\napplication: client_id %s, client_secret %s, tokens at %s/oauth/token/\n",
+		base, webhookUser, webhookCode, base, p.app.ID, p.app.Secret, base); err != nil {
 		return errors.Join(fmt.Errorf("print addresses: %w", err), s.Close())
 	}
 	select {

@@ -133,17 +133,15 @@ func (a *Array) Get(key string) any {
 	return v
 }
 
-// Param finds an element whatever the case of its key, the way REST methods read the names of their parameters.
-func (a *Array) Param(key string) (any, bool) {
-	if v, ok := a.Lookup(key); ok {
-		return v, true
-	}
+// Param finds an element whatever the case of its key, the way REST methods read the names of their parameters: the last one, if several
+// differ in case only.
+func (a *Array) Param(key string) (found any, ok bool) {
 	for k, v := range a.All() {
 		if strings.EqualFold(k, key) {
-			return v, true
+			found, ok = v, true
 		}
 	}
-	return nil, false
+	return found, ok
 }
 
 // Set stores an element under a key, at the end if the key is new.

@@ -140,3 +140,14 @@ func FuzzParseQuery(f *testing.F) {
 		}
 	})
 }
+
+func TestParamTakesTheLastOfTheSameName(t *testing.T) {
+	t.Parallel()
+	a := php.Map("FILTER", "first", "start", "0", "filter", "last")
+	if got, _ := a.Param("FILTER"); got != "last" {
+		t.Errorf("got %v, want last", got)
+	}
+	if got, ok := a.Param("SORT"); ok {
+		t.Errorf("got %v for what is not there", got)
+	}
+}
