@@ -49,6 +49,7 @@ func rules() map[string]rule {
 		"uploader":                       {imports: with("uploader/audio")},
 		"uploader/audio":                 {},
 		"uploader/dir":                   {imports: []string{"uploader"}},
+		"uploader/s3":                    {imports: []string{"uploader", "internal/secret"}},
 		"jobs":                           {imports: with("uploader", "internal/deliver", "internal/report")},
 		"internal/emulator":              {imports: []string{"internal/emulator/event", "internal/emulator/limit", "internal/emulator/oauth", "internal/emulator/php"}},
 		"internal/emulator/event":        {},
@@ -59,6 +60,7 @@ func rules() map[string]rule {
 		"cmd/sverka":                     {imports: []string{"*"}},
 		"internal/ledger/ledgertest":     {imports: nouns},
 		"internal/mariadbtest":           {},
+		"internal/miniotest":             {},
 		"internal/pbxtest":               {imports: []string{"cdr"}},
 		"uploader/storetest":             {imports: []string{"uploader"}},
 	}
@@ -66,7 +68,7 @@ func rules() map[string]rule {
 
 // forTests are packages that only tests import.
 func forTests() []string {
-	return []string{"internal/ledger/ledgertest", "internal/mariadbtest", "internal/pbxtest", "uploader/storetest"}
+	return []string{"internal/ledger/ledgertest", "internal/mariadbtest", "internal/miniotest", "internal/pbxtest", "uploader/storetest"}
 }
 
 func TestImports(t *testing.T) {
