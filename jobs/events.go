@@ -143,11 +143,11 @@ const (
 // Run asks until ctx is done. It tells of trouble when it begins and when it is over.
 func (p *Poller) Run(ctx context.Context) error {
 	pause, trouble := p.Every, false
-	for {
+	for ctx.Err() == nil {
 		worked, err := p.RunOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			continue
 		case err != nil:
 			if !trouble {
 				p.Log.WithError(err).Warn("events of the portal's queue cannot be fetched; trying again")
@@ -166,10 +166,10 @@ func (p *Poller) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
 		case <-timer.C:
 		}
 	}
+	return nil
 }
 
 // RunOnce works on all that waits in the queue, and gives how many events that was. It is idempotent.

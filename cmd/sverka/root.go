@@ -62,6 +62,7 @@ once, recordings included, and reports every gap.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newDemoCommand(a),
+		newServeCommand(a),
 		newBackfillCommand(a),
 		newGapsCommand(a),
 		newCallCommand(a),
