@@ -55,6 +55,7 @@ func conclude(ctx context.Context, err error, stderr io.Writer) int {
 
 func exitCode(ctx context.Context, err error) int {
 	var usage usageError
+	var checked checkError
 	var database *cdrdb.Error
 	var fromPortal *portal.Error
 	switch {
@@ -64,6 +65,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitGaps
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &checked):
+		return checked.code
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case errors.As(err, &database), errors.As(err, &fromPortal):

@@ -112,14 +112,11 @@ func (s *site) openStores(ctx context.Context, a *app) error {
 		return err
 	}
 	s.close = append(s.close, s.ledger.Close)
-	if c.Staging.Driver != "dir" {
-		return usagef("staging.driver %s is not there yet: use dir", c.Staging.Driver)
-	}
-	store, err := dir.New(dir.Config{Dir: c.Staging.Dir, MaxBytes: int64(c.Staging.MaxBytes), Now: a.now})
+	store, closeStore, err := openStaging(c, a.now)
 	if err != nil {
 		return err
 	}
-	s.close = append(s.close, store.Close)
+	s.close = append(s.close, closeStore)
 	s.staged, err = uploader.New(uploader.Config{
 		Dir: c.Recordings.Dir, Settle: c.Recordings.Settle, Format: c.Recordings.Format, Zone: c.Timezone, Site: c.Site,
 		Now: a.now, Parallel: 2, Log: s.log,
@@ -151,6 +148,18 @@ func openPortal(ctx context.Context, c *Config, kept *sqlite.Ledger, log *logrus
 		return nil, usageError{err}
 	}
 	return client, nil
+}
+
+// openStaging opens the staging area that the configuration names.
+func openStaging(c *Config, now func() time.Time) (store uploader.Store, closeStore func() error, err error) {
+	if c.Staging.Driver == "s3" {
+		return openBucket(c, now)
+	}
+	d, err := dir.New(dir.Config{Dir: c.Staging.Dir, MaxBytes: int64(c.Staging.MaxBytes), Now: now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, d.Close, nil
 }
 
 // openLedger opens the ledger that the configuration names.
