@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Go: a MariaDB server, ffmpeg, sox and lame to make and measure recordings, and node with the packages of
-# test/b24jssdk.
+# Installs what the tests need beside Go: MariaDB and MinIO servers, ffmpeg, sox and lame to make and measure recordings, and node with the packages
+# of test/b24jssdk.
 # Does nothing when all are there.
 set -euo pipefail
 

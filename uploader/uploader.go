@@ -334,9 +334,12 @@ func (v *verified) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Prefix is what the names of all staged recordings of a site begin with.
+func Prefix(site string) string { return safe(site) + "/" }
+
 // objectName is the key of a job in the store.
 func (u *Uploader) objectName(job Job, ext string) string {
-	return path.Join(safe(u.cfg.Site), job.Start.In(u.cfg.Zone).Format(time.DateOnly), safe(job.LinkedID), strconv.Itoa(job.Part)+ext)
+	return path.Join(Prefix(u.cfg.Site), job.Start.In(u.cfg.Zone).Format(time.DateOnly), safe(job.LinkedID), strconv.Itoa(job.Part)+ext)
 }
 
 // FileName is what the recording is called in the portal. The portal does not make names unique itself and knows a file by its lower-case extension
