@@ -1,7 +1,6 @@
 package jobs_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
 	"sverka/cdr"
@@ -150,7 +149,7 @@ func TestWindows(t *testing.T) {
 		want = append(want, p.ring(from.Add(at), 10+i, time.Minute))
 	}
 	got := plans(t, w.survey(p), from, to, false)
-	if d := gocmp.Diff(delivered(got), want); d != "" {
+	if d := cmp.Diff(delivered(got), want); d != "" {
 		t.Errorf("calls: got -, want +\n%s", d)
 	}
 	calls := 0
@@ -167,7 +166,7 @@ func TestWindows(t *testing.T) {
 	if calls != len(want) || len(got) < 3 {
 		t.Errorf("%d calls in %d stretches, want %d in 3 at least", calls, len(got), len(want))
 	}
-	if d := gocmp.Diff(p.asked, [][2]time.Time{{from.Add(-6 * time.Hour), to.Add(6 * time.Hour)}}); d != "" {
+	if d := cmp.Diff(p.asked, [][2]time.Time{{from.Add(-6 * time.Hour), to.Add(6 * time.Hour)}}); d != "" {
 		t.Errorf("rows were asked for: got -, want +\n%s", d)
 	}
 }
@@ -268,7 +267,7 @@ func TestExtras(t *testing.T) {
 	}
 	slices.Sort(got)
 	slices.Sort(want)
-	if d := gocmp.Diff(got, want); d != "" {
+	if d := cmp.Diff(got, want); d != "" {
 		t.Errorf("extras: got -, want +\n%s", d)
 	}
 	if rows != 7 {
@@ -306,7 +305,7 @@ func TestEventsInChunks(t *testing.T) {
 	}
 	slices.Sort(asked)
 	slices.Sort(want)
-	if d := gocmp.Diff(asked, want); d != "" {
+	if d := cmp.Diff(asked, want); d != "" {
 		t.Errorf("events of: got -, want +\n%s", d)
 	}
 }
@@ -342,14 +341,14 @@ func TestFilter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := gocmp.Diff(delivered(got), test.want); d != "" {
+		if d := cmp.Diff(delivered(got), test.want); d != "" {
 			t.Errorf("%s: got -, want +\n%s", test.name, d)
 		}
 		if len(got) > 0 && len(got[0].Ignored) != test.ignored {
 			t.Errorf("%s: ignored %v, want %d", test.name, got[0].Ignored, test.ignored)
 		}
 		if len(got) > 0 {
-			if d := gocmp.Diff(got[0].Strangers, test.strangers); d != "" {
+			if d := cmp.Diff(got[0].Strangers, test.strangers); d != "" {
 				t.Errorf("%s: extensions of nobody: got -, want +\n%s", test.name, d)
 			}
 		}
@@ -376,7 +375,7 @@ func BenchmarkSurvey(b *testing.B) {
 					most = max(most, plan.PBXCalls)
 					return nil
 				})
-				if err != nil || cmp.Compare(most, 0) == 0 {
+				if err != nil || most == 0 {
 					b.Fatal(most, err)
 				}
 				b.ReportMetric(float64(most), "calls-at-once")
