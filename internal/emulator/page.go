@@ -5,8 +5,10 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,20 +20,23 @@ var pageText string
 const (
 	pageCalls = 50
 	pageItems = 12
+	pageCards = 5
 )
 
 type pageData struct {
-	Now       string
-	Mode      string
-	Classic   bool
-	Counts    []pageCount
-	Live      []pageCall
-	Calls     []pageCall
-	MoreCalls int
-	Employees []pageEmployee
-	Contacts  []pageItem
-	Deals     []pageItem
-	Leads     []pageItem
+	Now        string
+	Mode       string
+	Classic    bool
+	Counts     []pageCount
+	Live       []pageCall
+	Calls      []pageCall
+	MoreCalls  int
+	Employees  []pageEmployee
+	Contacts   []pageItem
+	Deals      []pageItem
+	Leads      []pageItem
+	Cards      []pageCall // of the live calls that somebody sees
+	Activities []pageActivity
 }
 
 type pageCount struct {
@@ -40,6 +45,7 @@ type pageCount struct {
 }
 
 type pageCall struct {
+	ID                int64
 	Arrow, Class, Way string
 	Client, Phone     string
 	Employee          string
@@ -50,10 +56,21 @@ type pageCall struct {
 	FileID            int64
 	FileName          string
 	Shown             string
+	Bound             []string // the client's lead, deal…
+}
+
+type pageActivity struct {
+	ID                   int64
+	Subject, Responsible string
+	Day, Time            string
+	Bindings             []string
+	Missed, File         bool
 }
 
 type pageEmployee struct {
+	ID          int
 	Name, Inner string
+	Ringing     bool
 	Active      bool
 	Calls       int
 }
@@ -64,15 +81,19 @@ type pageItem struct {
 }
 
 // page is parsed for each request: it is small, and a portal is shown to one person at a time.
-func (p *Portal) servePage(w http.ResponseWriter, r *http.Request) {
-	t, err := template.New("page").Parse(pageText)
+func (p *Portal) servePage(w http.ResponseWriter, _ *http.Request) {
+	p.show(w, pageText, p.pageData())
+}
+
+func (p *Portal) show(w http.ResponseWriter, text string, data any) {
+	t, err := template.New("page").Parse(text)
 	if err != nil {
 		p.log.WithError(err).Error("page cannot be parsed")
 		http.Error(w, "page cannot be parsed", http.StatusInternalServerError)
 		return
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, p.pageData()); err != nil {
+	if err := t.Execute(&b, data); err != nil {
 		p.log.WithError(err).Error("page cannot be shown")
 		http.Error(w, "page cannot be shown", http.StatusInternalServerError)
 		return
@@ -89,7 +110,7 @@ func (p *Portal) pageData() pageData {
 	if d.Classic {
 		d.Mode = "классический режим CRM, с лидами"
 	}
-	perUser := map[int]int{}
+	perUser, ringing := map[int]int{}, map[int]bool{}
 	missed, recorded := 0, 0
 	for _, c := range p.stats.rows {
 		perUser[c.UserID]++
@@ -130,11 +151,27 @@ func (p *Portal) pageData() pageData {
 			names[i] = p.users.name(u)
 		}
 		c.Shown = strings.Join(names, ", ")
+		for _, e := range l.client.all {
+			c.Bound = append(c.Bound, p.itemWords(e.kind.name(), e.id))
+		}
 		d.Live = append(d.Live, c)
+		for _, u := range l.Shown {
+			ringing[u] = true
+		}
 	}
 	slices.SortFunc(d.Live, func(a, b pageCall) int { return strings.Compare(a.Time+a.Phone, b.Time+b.Phone) })
+	for _, c := range d.Live {
+		if c.Shown != "" && len(d.Cards) < pageCards {
+			d.Cards = append(d.Cards, c)
+		}
+	}
 	for _, e := range p.users.list {
-		d.Employees = append(d.Employees, pageEmployee{p.users.name(e.ID), e.Inner, e.Active, perUser[e.ID]})
+		d.Employees = append(d.Employees, pageEmployee{
+			ID: e.ID, Name: p.users.name(e.ID), Inner: e.Inner, Ringing: ringing[e.ID], Active: e.Active, Calls: perUser[e.ID],
+		})
+	}
+	for i := len(p.crm.activities) - 1; i >= 0 && len(d.Activities) < pageItems; i-- {
+		d.Activities = append(d.Activities, p.pageActivity(p.crm.activities[i]))
 	}
 	d.Contacts, d.Deals, d.Leads = p.pageItems(contact), p.pageItems(deal), p.pageItems(lead)
 	if !d.Classic {
@@ -165,6 +202,7 @@ func (p *Portal) pageItems(kind itemKind) []pageItem {
 
 func (p *Portal) pageCall(c *Call) pageCall {
 	out := pageCall{
+		ID:    c.ID,
 		Phone: c.Phone, Employee: p.users.name(c.UserID), Line: c.Line, Day: c.Start.Format("02.01.2006"), Time: c.Start.Format("15:04:05"),
 		Status: statusWords(c.Status, c.Type), FileID: c.RecordFileID, Arrow: "↙", Class: "in", Way: "входящий",
 	}
@@ -194,6 +232,93 @@ func (p *Portal) pageCall(c *Call) pageCall {
 		out.FileName = r.Name
 	}
 	return out
+}
+
+func (p *Portal) pageActivity(a *Activity) pageActivity {
+	out := pageActivity{
+		ID: a.ID, Subject: a.Subject, Responsible: p.users.name(a.Responsible), Day: a.Start.Format("02.01.2006"), Time: a.Start.Format("15:04:05"),
+		Missed: a.MissedCall, File: a.FileID != 0,
+	}
+	for _, b := range a.Bindings {
+		out.Bindings = append(out.Bindings, p.itemWords(b.Type, b.ID))
+	}
+	return out
+}
+
+// itemWords is a CRM object in one line.
+func (p *Portal) itemWords(kind string, id int64) string {
+	k := kindNamed(kind)
+	words := map[itemKind]string{lead: "Лид", deal: "Сделка", contact: "Контакт", company: "Компания"}[k]
+	if e := p.crm.get(k, id); e != nil && e.title() != "" {
+		return fmt.Sprintf("%s № %d: %s", words, id, e.title())
+	}
+	return fmt.Sprintf("%s № %d", words, id)
+}
+
+// serveState tells the page whether anything has changed since it looked last.
+func (p *Portal) serveState(w http.ResponseWriter, _ *http.Request) {
+	p.mu.Lock()
+	state := fmt.Sprint(p.changes, p.serial, p.stats.last, p.lastFile, p.count.HTTP, p.app.installed)
+	p.mu.Unlock()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, state)
+}
+
+//go:embed call.html
+var callText string
+
+type callData struct {
+	pageCall
+	Facts    [][2]string
+	Activity *pageActivity
+}
+
+// serveCall shows all that is known about one finished call.
+func (p *Portal) serveCall(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	d, ok := p.callData(id)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	p.show(w, callText, d)
+}
+
+func (p *Portal) callData(id int64) (callData, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.stats.from(id)
+	if i == len(p.stats.rows) || p.stats.rows[i].ID != id {
+		return callData{}, false
+	}
+	c := p.stats.rows[i]
+	d := callData{pageCall: p.pageCall(c)}
+	for _, f := range [][2]string{
+		{"CALL_ID", c.CallID},
+		{"EXTERNAL_CALL_ID", c.ExternalID},
+		{"Начало", c.Start.Format("02.01.2006 15:04:05 -07:00")},
+		{"Разговор", d.Duration},
+		{"Код", c.Status},
+		{"Причина", c.Reason},
+		{"Линия", c.Line},
+		{"Приложение", c.AppName},
+		{"Комментарий", c.Comment},
+		{"Файл записи", d.FileName},
+	} {
+		if f[1] != "" {
+			d.Facts = append(d.Facts, f)
+		}
+	}
+	if found := p.crm.byOrigin["VI_"+c.CallID]; len(found) > 0 {
+		a := p.pageActivity(found[0])
+		d.Activity = &a
+	}
+	return d, true
 }
 
 func duration(seconds int) string {

@@ -90,6 +90,7 @@ type Portal struct {
 	lastFile  int64
 	happened  []happening
 	acting    cause
+	changes   int64 // calls of methods so far
 	lastWords int64 // id of the last transcription
 }
 

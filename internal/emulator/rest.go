@@ -91,6 +91,8 @@ func (p *Portal) Handler() http.Handler {
 	mux.HandleFunc("/oauth/token/", p.serveToken)
 	mux.Handle("/emulator/", p.control())
 	mux.HandleFunc("GET /{$}", p.servePage)
+	mux.HandleFunc("GET /state", p.serveState)
+	mux.HandleFunc("GET /calls/{id}", p.serveCall)
 	mux.HandleFunc("GET /records/{file}", p.serveRecord)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
@@ -241,6 +243,7 @@ func (p *Portal) call(name string, q *query) (answer, error) {
 func (p *Portal) runMethod(m method, q *query) (answer, error) {
 	p.mu.Lock()
 	p.count.Methods[m.name]++
+	p.changes++
 	if m.open {
 		p.mu.Unlock()
 	} else {

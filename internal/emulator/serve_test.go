@@ -128,6 +128,9 @@ func TestPage(t *testing.T) {
 			t.Errorf("the page does not show %s", want)
 		}
 	}
+	if strings.Count(text, `<div class="call `) != 1 {
+		t.Errorf("%d call cards, want that of the one call that is shown", strings.Count(text, `<div class="call `))
+	}
 	if strings.Contains(text, "http://") || strings.Contains(text, "https://") {
 		t.Error("the page uses something from elsewhere")
 	}
