@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,6 +97,7 @@ var errCrash = errors.New("crash")
 
 // queue is the portal's queue in memory. It dies at the given step, once.
 type queue struct {
+	mu       sync.Mutex
 	waiting  []portal.OfflineEvent
 	packages map[string][]portal.OfflineEvent
 	next     int
@@ -105,6 +107,8 @@ type queue struct {
 }
 
 func (q *queue) add(ids ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, id := range ids {
 		q.next++
 		item := portal.OfflineEvent{
@@ -132,6 +136,8 @@ func (q *queue) dies() bool {
 }
 
 func (q *queue) OfflineGet(_ context.Context, id string) (portal.Package, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.dies() {
 		return portal.Package{}, errCrash
 	}
@@ -151,6 +157,8 @@ func (q *queue) OfflineGet(_ context.Context, id string) (portal.Package, error)
 }
 
 func (q *queue) OfflineClear(_ context.Context, id string, messages ...string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.dies() {
 		return errCrash
 	}

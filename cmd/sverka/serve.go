@@ -125,7 +125,7 @@ func (s *service) work(ctx context.Context) error {
 		s.log.WithError(err).WithField("again_in", pause.String()).Warn("the service cannot begin to work yet")
 		select {
 		case <-ctx.Done():
-		case <-s.web.Granted():
+		case <-s.web.Changed():
 			pause = first
 		case <-time.After(pause):
 			pause = min(2*pause, most)
@@ -134,7 +134,7 @@ func (s *service) work(ctx context.Context) error {
 	return nil
 }
 
-// live works with an open site until ctx is done or the portal granted new tokens.
+// live works with an open site until ctx is done or the tokens of the portal have changed.
 func (s *service) live(ctx context.Context, site *site) {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -149,14 +149,14 @@ func (s *service) live(ctx context.Context, site *site) {
 		schedule.Run(working)
 		return nil
 	})
-	if s.offline() {
+	if s.offline() && byApp(site) {
 		poller := &jobs.Poller{Queue: site.portal.Lane(bitrix24.Live), Events: s.events, Memory: s.memory, Every: 5 * time.Second, Now: s.now, Log: s.log}
 		group.Go(func() error { return poller.Run(working) })
 	}
 	select {
 	case <-ctx.Done():
-	case <-s.web.Granted():
-		s.log.Info("taking up the new tokens of the portal")
+	case <-s.web.Changed():
+		s.log.Info("the tokens of the portal have changed, beginning anew")
 	}
 	stop()
 	_ = group.Wait() // neither gives an error
@@ -165,6 +165,9 @@ func (s *service) live(ctx context.Context, site *site) {
 func (s *service) offline() bool {
 	return s.config.Bitrix24.App.ClientID != "" && s.config.Bitrix24.Events == "offline"
 }
+
+// byApp reports whether the portal is asked through the local app: events are told to an application, never to a webhook.
+func byApp(site *site) bool { return site.portal.AuthorizeURL("") != "" }
 
 // schedule gives the jobs of the configuration. Without a reconciler it only reads them.
 func (s *service) schedule(r *reconciler) (*jobs.Schedule, error) {
@@ -231,6 +234,9 @@ func (r *reconciler) refresh(ctx context.Context) error {
 
 // bind keeps the events that the portal tells us in step with the configuration.
 func (r *reconciler) bind(ctx context.Context) error {
+	if !byApp(r.site) {
+		return nil // until the app is installed
+	}
 	var want []portal.Binding
 	handler := web.Address(r.config.HTTP.PublicURL, web.PathEvent)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -254,5 +255,84 @@ func TestServeMistakes(t *testing.T) {
 		t.Errorf("a taken address: exit code %d, want %d", got.code, exitError)
 	}
 	wantWords(t, "the error", got.stderr, "http.listen", "address already in use")
+	s.terminate()
+}
+
+var hookAddress = regexp.MustCompile(`webhook: '(http://[^/]+)/rest/1/demo/', `)
+
+// byApp turns the rig's configuration to a local app, without a webhook, and gives the address that the portal tells its events to.
+func (r *rig) byApp() (public string) {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	config, err := os.ReadFile(r.config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	m := hookAddress.FindStringSubmatch(string(config))
+	if m == nil {
+		r.t.Fatalf("no webhook in the configuration:\n%s", config)
+	}
+	r.portal.SetAddress(m[1])
+	r.edit(m[0], fmt.Sprintf("app: {portal: '%s', client_id: app.demo, client_secret: demo-secret, oauth: '%s'}, ", m[1], m[1]))
+	r.edit("listen: '127.0.0.1:0'", fmt.Sprintf("listen: '%s', public_url: 'http://%s'", address, address))
+	return "http://" + address
+}
+
+// TestServeApp: with nothing but a local app it waits for the installation, delivers, and takes events until the app is removed.
+func TestServeApp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{calls: 12, recorded: 2, keep: true, extra: serveExtra})
+	r.edit("cdr: {dsn:", "cdr: {overlap: 200h, dsn:")
+	public := r.byApp()
+	s := r.serve()
+	if got := s.health(); got != 503 {
+		t.Errorf("healthz before the installation: got status %d, want 503", got)
+	}
+	if err := r.portal.Install(t.Context(), public+"/b24/install"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("delivery", r.delivered)
+	s.until("binding", func() bool { return len(r.portal.Bindings()) == 3 })
+	id, err := r.portal.ClickToCall(t.Context(), r.pbx.UserID("201"), "+79161234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until("click-to-call", func() bool {
+		return strings.Contains(s.stderr.String(), "click-to-call needs the live path (AMI), which is not configured") && strings.Contains(s.stderr.String(), id)
+	})
+	r.check()
+	r.portal.RevokeApp()
+	s.until("the end of the app", func() bool { return s.health() == 503 })
+	s.terminate()
+	for _, words := range []string{"demo-secret", "access_token=", "refresh_token="} {
+		if strings.Contains(s.stderr.String(), words) {
+			t.Errorf("the log has %q:\n%s", words, &s.stderr)
+		}
+	}
+}
+
+// TestServeOffline: without an address of its own the service polls the portal's queue.
+func TestServeOffline(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{calls: 3, extra: serveExtra})
+	public := r.byApp()
+	r.edit("app: {portal:", "events: offline, app: {portal:")
+	s := r.serve()
+	s.address()
+	if err := r.portal.Install(t.Context(), public+"/b24/install"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("binding", func() bool { return len(r.portal.Bindings()) == 2 })
+	id, err := r.portal.ClickToCall(t.Context(), r.pbx.UserID("201"), "+79161234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until("click-to-call", func() bool { return strings.Contains(s.stderr.String(), id) })
+	s.until("an empty queue", func() bool { return r.portal.QueuedEvents("") == 0 })
 	s.terminate()
 }

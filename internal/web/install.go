@@ -69,10 +69,10 @@ func (s *Server) denied(w http.ResponseWriter, log *logrus.Entry, what string, e
 	http.Error(w, "whether the portal takes these tokens could not be found out; see the log of sverka", http.StatusBadGateway)
 }
 
-// tell says that there are new tokens.
+// tell says that there are other tokens than before.
 func (s *Server) tell() {
 	select {
-	case s.granted <- struct{}{}:
+	case s.changed <- struct{}{}:
 	default: // somebody is told already
 	}
 }

@@ -116,7 +116,9 @@ func open(t *testing.T) *office {
 	t.Cleanup(func() {
 		ours.Close()
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	return o
 }

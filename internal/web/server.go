@@ -77,19 +77,19 @@ type Server struct {
 
 	states  states
 	queue   chan portal.Event
-	granted chan struct{}
+	changed chan struct{}
 }
 
 // New makes a Server. It listens to nothing yet.
 func New(c Config) *Server {
 	return &Server{
 		portal: c.Portal, tokens: c.Tokens, receiver: c.Receiver, token: c.Token, healthy: c.Healthy, now: c.Now, log: c.Log,
-		queue: make(chan portal.Event, queueLength), granted: make(chan struct{}, 1),
+		queue: make(chan portal.Event, queueLength), changed: make(chan struct{}, 1),
 	}
 }
 
-// Granted tells when the portal granted something new.
-func (s *Server) Granted() <-chan struct{} { return s.granted }
+// Changed tells when the portal gave new tokens, or took them back.
+func (s *Server) Changed() <-chan struct{} { return s.changed }
 
 // Handler answers all addresses of the service.
 func (s *Server) Handler() http.Handler {
@@ -256,6 +256,7 @@ func (s *Server) uninstalled(w http.ResponseWriter, r *http.Request, log *logrus
 		return
 	}
 	log.Warn("the local app was removed from the portal: it gets no more events and, without a webhook, no calls; install it again to go on")
+	s.tell()
 	w.WriteHeader(http.StatusOK)
 }
 

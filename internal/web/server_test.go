@@ -160,7 +160,7 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s: got %+v (%s), want %+v", path, got, got.RefreshToken.Reveal(), want)
 		}
 		select {
-		case <-b.server.Granted():
+		case <-b.server.Changed():
 		default:
 			t.Errorf("%s: nobody was told of the new tokens", path)
 		}
@@ -234,6 +234,11 @@ func TestUninstall(t *testing.T) {
 	}
 	if b.token != (portal.Token{}) {
 		t.Errorf("got tokens %+v, want none", b.token)
+	}
+	select {
+	case <-b.server.Changed():
+	default:
+		t.Error("nobody was told that the tokens are gone")
 	}
 }
 

@@ -33,6 +33,9 @@ func (a *Access) Token(ctx context.Context) (t portal.Token, ok bool, err error)
 	if err != nil {
 		return portal.Token{}, false, fmt.Errorf("read tokens of %s from the ledger: %w", a.site, err)
 	}
+	if access == "" && refresh == "" {
+		return portal.Token{}, false, nil // the portal took them back
+	}
 	t.AccessToken, t.RefreshToken, t.ApplicationToken = secret.Text(access), secret.Text(refresh), secret.Text(application)
 	t.Expires = fromMillis(expires)
 	return t, true, nil
