@@ -58,6 +58,7 @@ type rig struct {
 	portal *emulator.Portal
 	from   string // flags of the period
 	to     string
+	staged func(part pbxtest.Part) ([]byte, error) // reads the staged recording of a part
 }
 
 // rigOptions say what a rig is made of. The zero value has no calls and no limits.
@@ -67,6 +68,7 @@ type rigOptions struct {
 	limits          bool // the portal keeps its limits, on a clock that runs 50 times faster
 	faults          emulator.Faults
 	extra           string // further lines of config.yaml
+	bucket          string // further keys of staging, for recordings that are staged in S3
 	settle          string // recordings.settle
 	keep            bool   // recordings.format: keep, for tests that are not about converting
 }
@@ -85,6 +87,7 @@ func mustZone(name string) *time.Location {
 func newRig(t *testing.T, o rigOptions) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
+	r.staged = r.inDirectory
 	monitor := filepath.Join(r.dir, "monitor")
 	if err := os.MkdirAll(monitor, 0o750); err != nil {
 		t.Fatal(err)
@@ -150,11 +153,11 @@ func (r *rig) writeConfig(dsn, monitor string, o rigOptions) {
 timezone: Europe/Moscow
 cdr: {dsn: '%s'}
 recordings: {dir: '%s', settle: %s, format: %s}
-staging: {dir: '%s'}
+staging: {dir: '%s'%s}
 bitrix24: {webhook: '%s/rest/1/demo/', rate: %s}
 ledger: {dsn: '%s'}
 %s
-`, dsn, monitor, o.settle, format, r.staging(), server.URL, rate, r.ledger(), o.extra)
+`, dsn, monitor, o.settle, format, r.staging(), o.bucket, server.URL, rate, r.ledger(), o.extra)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
@@ -317,12 +320,7 @@ func (r *rig) checkRecord(part pbxtest.Part, row emulator.Call) string {
 	if err != nil {
 		return err.Error()
 	}
-	pattern := filepath.Join(r.staging(), "office", "*", part.LinkedID, fmt.Sprintf("%d.*", part.N))
-	staged, err := filepath.Glob(pattern)
-	if err != nil || len(staged) != 1 {
-		return fmt.Sprintf("%d staged objects (%v) at %s, want 1", len(staged), err, pattern)
-	}
-	want, err := os.ReadFile(staged[0])
+	want, err := r.staged(part)
 	if err != nil {
 		return err.Error()
 	}
@@ -330,6 +328,19 @@ func (r *rig) checkRecord(part pbxtest.Part, row emulator.Call) string {
 		return fmt.Sprintf("the portal's file of %d bytes is not the staged one of %d", len(got), len(want))
 	}
 	return ""
+}
+
+// inDirectory reads a recording that is staged in a directory.
+func (r *rig) inDirectory(part pbxtest.Part) ([]byte, error) {
+	pattern := filepath.Join(r.staging(), "office", "*", part.LinkedID, fmt.Sprintf("%d.*", part.N))
+	staged, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(staged) != 1 {
+		return nil, fmt.Errorf("%d staged objects at %s, want 1", len(staged), pattern)
+	}
+	return os.ReadFile(staged[0])
 }
 
 func abs(n int) int { return max(n, -n) }
