@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -213,7 +214,7 @@ func newReconciler(s *service, site *site) *reconciler {
 	parts := steadyLedger{site.ledger}
 	options := deliver.Options{Fallback: s.config.Employees.Fallback}
 	r.backfill.Deliver = deliver.New(steadyPortal{site.portal}, parts, options, s.now, s.log)
-	r.backfill.Records = uploader.NewBringer(site.staged, site.portal, parts, s.now, s.log)
+	r.backfill.Records = uploader.NewBringer(site.staged, steadyPortal{site.portal}, parts, s.now, s.log)
 	r.policy.Store(&site.survey.Policy)
 	return r
 }
@@ -324,7 +325,7 @@ func (silent) Recording(bool) {}
 // lastWord is how long a request that writes may go on when the service stops.
 const lastWord = 6 * time.Second
 
-// steadyPortal finishes a request that writes calls even when the service stops, so that its outcome is known; after the stop it begins none.
+// steadyPortal finishes a request that writes even when the service stops, so that its outcome is known; after the stop it begins none.
 type steadyPortal struct{ *bitrix24.Client }
 
 func (p steadyPortal) RegisterFinish(ctx context.Context, calls []portal.Call) ([]portal.Outcome, error) {
@@ -335,9 +336,14 @@ func (p steadyPortal) FinishAll(ctx context.Context, endings []portal.Ending) ([
 	return steady(ctx, func(ctx context.Context) ([]portal.Outcome, error) { return p.Client.FinishAll(ctx, endings) })
 }
 
-func steady(ctx context.Context, request func(context.Context) ([]portal.Outcome, error)) ([]portal.Outcome, error) {
+func (p steadyPortal) AttachFile(ctx context.Context, id portal.CallID, name string, size int64, open func() (io.ReadCloser, error)) (int64, error) {
+	return steady(ctx, func(ctx context.Context) (int64, error) { return p.Client.AttachFile(ctx, id, name, size, open) })
+}
+
+// steady makes a request that is not cut off at once when ctx ends. One that has not begun by then did nothing, and says so.
+func steady[T any](ctx context.Context, request func(context.Context) (T, error)) (result T, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, &portal.Error{Class: portal.Unreachable, Method: "batch", Err: fmt.Errorf("not sent: %w", err)}
+		return result, &portal.Error{Class: portal.Unreachable, Method: "request", Err: fmt.Errorf("not sent: %w", err)}
 	}
 	going, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
