@@ -63,7 +63,12 @@ func (k *check) run(ctx context.Context) error {
 	k.recordings(c)
 	k.converter(c)
 	k.staging(ctx, c)
-	k.portal(ctx, c, k.ledger(ctx, c))
+	if l := k.ledger(ctx, c); l != nil {
+		k.portal(ctx, c, l)
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -161,7 +166,7 @@ func probe(ctx context.Context, store uploader.Store) error {
 	return nil
 }
 
-// ledger gives the open ledger, nil when it cannot be opened.
+// ledger gives the open ledger, nil when it cannot be opened. Without it the portal cannot be asked: the tokens of the app are in it.
 func (k *check) ledger(ctx context.Context, c *Config) *sqlite.Ledger {
 	l, err := openLedger(ctx, c, k.app.now)
 	if err != nil {
@@ -178,12 +183,8 @@ func (k *check) ledger(ctx context.Context, c *Config) *sqlite.Ledger {
 
 // portal asks for everything that Sverka will need, each question for one right.
 func (k *check) portal(ctx context.Context, c *Config, l *sqlite.Ledger) {
-	if l == nil {
-		return // what the portal was renamed to and the tokens of the app are in it
-	}
-	defer l.Close()
 	const part = "portal"
-	client, err := openPortal(ctx, c, l, k.app.log())
+	client, err := openPortal(c, l, k.app.log())
 	if err != nil {
 		k.tell(part, "", "", err, exitUsage)
 		return
@@ -194,7 +195,7 @@ func (k *check) portal(ctx context.Context, c *Config, l *sqlite.Ledger) {
 		return
 	}
 	through := "webhook"
-	if client.AuthorizeURL("") != "" {
+	if client.ThroughApp() {
 		through = "local app"
 	}
 	k.tell(part, fmt.Sprintf("%s through the %s of %s (user %d)", client.Host(), through, me.Name, me.ID), "", nil, 0)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -207,10 +208,10 @@ func (c *checked) install(user int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer l.Close()
 	err = l.Access("office").SaveToken(context.Background(), portal.Token{
 		AccessToken: secret.Text(grant.AccessToken), RefreshToken: secret.Text(grant.RefreshToken), Endpoint: grant.ClientEndpoint,
 	})
+	err = errors.Join(err, l.Close())
 	if err != nil {
 		c.t.Fatal(err)
 	}

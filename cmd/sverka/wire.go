@@ -68,7 +68,7 @@ func (a *app) openSite(ctx context.Context) (s *site, err error) {
 	if err := s.openStores(ctx, a); err != nil {
 		return s, err
 	}
-	if s.portal, err = openPortal(ctx, c, s.ledger, s.log); err != nil {
+	if s.portal, err = openPortal(c, s.ledger, s.log); err != nil {
 		return s, err
 	}
 	employees, err := s.employees(ctx)
@@ -124,26 +124,13 @@ func (s *site) openStores(ctx context.Context, a *app) error {
 	return err
 }
 
-// openPortal makes the client: through the local app where one is configured, else through the webhook. Where both are, the webhook serves
-// until the app is installed, and that is told: lines and events belong to an application alone.
-func openPortal(ctx context.Context, c *Config, kept *sqlite.Ledger, log *logrus.Entry) (*bitrix24.Client, error) {
-	access := kept.Access(c.Site)
-	cfg := bitrix24.Config{
-		Webhook: c.Bitrix24.Webhook, Burst: c.Bitrix24.Rate.Burst, PerSecond: c.Bitrix24.Rate.PerSecond,
-		Tokens: access, Hosts: access, Log: log, UserAgent: "sverka/" + version,
-	}
-	if b := c.Bitrix24; b.App.ClientID != "" {
-		_, installed, err := access.Token(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if installed || b.Webhook == "" {
-			cfg.App = bitrix24.AppConfig{Portal: b.App.Portal, ClientID: b.App.ClientID, ClientSecret: b.App.ClientSecret, OAuth: b.App.OAuth}
-		} else {
-			log.Warn("the local app of bitrix24.app is not installed yet: the portal is asked through bitrix24.webhook; see sverka check")
-		}
-	}
-	client, err := bitrix24.New(cfg)
+// openPortal makes the client: through the local app where one is configured, else through the webhook.
+func openPortal(c *Config, kept *sqlite.Ledger, log *logrus.Entry) (*bitrix24.Client, error) {
+	access, b := kept.Access(c.Site), c.Bitrix24
+	client, err := bitrix24.New(bitrix24.Config{
+		Webhook: b.Webhook, Burst: b.Rate.Burst, PerSecond: b.Rate.PerSecond, Tokens: access, Hosts: access, Log: log, UserAgent: "sverka/" + version,
+		App: bitrix24.AppConfig{Portal: b.App.Portal, ClientID: b.App.ClientID, ClientSecret: b.App.ClientSecret, OAuth: b.App.OAuth},
+	})
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -47,9 +47,9 @@ type HostStore interface {
 
 // access is how the client gets in: where the portal is, and what proves who asks.
 type access struct {
-	app    *AppConfig // nil: by webhook
+	app    *AppConfig // nil: by webhook alone
 	oauth  *url.URL
-	host   string // as configured
+	host   string // of the webhook as configured
 	tokens TokenStore
 	hosts  HostStore
 	log    *logrus.Entry
@@ -57,8 +57,10 @@ type access struct {
 	renewing sync.Mutex // one renewal at a time in this process; the store's lock does it for all processes
 
 	mu      sync.Mutex
-	base    *url.URL // ends in /rest/USER/CODE/, or /rest/ for an app
-	read    bool     // the stores were asked
+	hook    *url.URL // ends in /rest/USER/CODE/; nil: no webhook
+	base    *url.URL // of the app, ends in /rest/
+	read    bool     // it was asked where the webhook's portal is now
+	told    bool     // that the webhook stands in for the app
 	token   Token
 	unsaved Token // renewed, but the store could not be written: not used before it is
 	hidden  []string
@@ -67,13 +69,15 @@ type access struct {
 
 func newAccess(cfg Config, log *logrus.Entry) (*access, error) {
 	a := &access{tokens: cfg.Tokens, hosts: cfg.Hosts, log: log}
-	if cfg.App.ClientID == "" {
+	if cfg.App.ClientID == "" || cfg.Webhook != "" {
 		hook, err := parseWebhook(cfg.Webhook)
 		if err != nil {
 			return nil, err
 		}
-		a.base, a.host = hook.base, hook.base.Host
+		a.hook, a.host = hook.base, hook.base.Host
 		a.hide(hook.secrets...)
+	}
+	if cfg.App.ClientID == "" {
 		return a, nil
 	}
 	if cfg.App.ClientSecret == "" {
@@ -91,7 +95,7 @@ func newAccess(cfg Config, log *logrus.Entry) (*access, error) {
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/") + "/rest/"
 	app := cfg.App
-	a.app, a.base, a.host = &app, base, base.Host
+	a.app, a.base = &app, base
 	a.hide(app.ClientSecret.Reveal())
 	return a, nil
 }
@@ -116,9 +120,9 @@ func (a *access) hide(secrets ...string) {
 			}
 		}
 	}
-	const most = 64 // some days of tokens
+	const ours, most = 10, 64 // the first ones are the configuration's; behind them are some days of tokens
 	if extra := len(a.hidden) - most; extra > 0 {
-		a.hidden = slices.Delete(a.hidden, 2, 2+extra) // the first ones are the configuration's
+		a.hidden = slices.Delete(a.hidden, ours, ours+extra)
 	}
 	a.redact = newRedactor(a.hidden...)
 }
@@ -135,40 +139,65 @@ func (a *access) secrets() []string {
 	return slices.Clone(a.hidden)
 }
 
+// byApp reports whether requests go through the app: as soon as it has tokens, or when there is no webhook. The caller holds mu.
+func (a *access) byApp() bool { return a.app != nil && (a.token.AccessToken != "" || a.hook == nil) }
+
+func (a *access) throughApp() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byApp()
+}
+
 // address gives where the portal is by now.
 func (a *access) address() *url.URL {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.base
+	return *a.current()
 }
 
-// enter gives where to ask and with which token, "" for a webhook. What the stores know is read once, and again when there was no token.
+// current is the address in use. The caller holds mu.
+func (a *access) current() **url.URL {
+	if a.byApp() {
+		return &a.base
+	}
+	return &a.hook
+}
+
+// enter gives where to ask and with which token, "" for a webhook. Until the app has tokens a webhook stands in for it, if there is one, and
+// that is told: lines and events belong to an application alone.
 func (a *access) enter(ctx context.Context, method string) (*url.URL, secret.Text, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.read && a.app == nil && a.hosts != nil {
+	if a.app != nil && a.token.AccessToken == "" {
+		t, ok, err := a.tokens.Token(ctx)
+		switch {
+		case err != nil:
+			return nil, "", fmt.Errorf("%s: read the tokens of the local app: %w", method, err)
+		case ok && t.AccessToken != "":
+			a.take(t)
+		case a.hook == nil:
+			return nil, "", &portal.Error{
+				Class: portal.Access, Method: method, Text: "the local app is not installed yet: Sverka has no tokens of it", Hint: hintInstall,
+			}
+		case !a.told:
+			a.told = true
+			a.log.Warn("the local app of bitrix24.app is not installed yet: the portal is asked through bitrix24.webhook until it is")
+		}
+	}
+	if a.byApp() {
+		return a.base, a.token.AccessToken, nil
+	}
+	if !a.read && a.hosts != nil {
 		moved, err := a.hosts.MovedTo(ctx, a.host)
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: read where the portal %s is now: %w", method, a.host, err)
 		}
 		if to, err := url.Parse(moved); err == nil && moved != "" {
-			a.base = at(a.base, to)
+			a.hook = at(a.hook, to)
 		}
-	}
-	if a.app != nil && a.token.AccessToken == "" {
-		t, ok, err := a.tokens.Token(ctx)
-		if err != nil {
-			return nil, "", fmt.Errorf("%s: read the tokens of the local app: %w", method, err)
-		}
-		if !ok || t.AccessToken == "" {
-			return nil, "", &portal.Error{
-				Class: portal.Access, Method: method, Text: "the local app is not installed yet: Sverka has no tokens of it", Hint: hintInstall,
-			}
-		}
-		a.take(t)
 	}
 	a.read = true
-	return a.base, a.token.AccessToken, nil
+	return a.hook, "", nil
 }
 
 // take uses tokens from now on. The caller holds mu.
@@ -193,31 +222,33 @@ func (a *access) moved(ctx context.Context, asked *url.URL, status int, location
 	if status != http.StatusMovedPermanently && status != http.StatusFound && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect {
 		return nil, false, nil
 	}
-	to, err := asked.Parse(location)
-	if err != nil || to.Host == "" || to.Host == asked.Host || to.Path != asked.Path || to.User != nil ||
+	to, parseErr := asked.Parse(location)
+	if parseErr != nil || to.Host == "" || to.Host == asked.Host || to.Path != asked.Path || to.User != nil ||
 		to.Scheme != "https" && (to.Scheme != "http" || !loopback(to.Hostname()) || asked.Scheme == "https") {
 		return nil, false, nil
 	}
 	a.mu.Lock()
-	known := a.base.Host == to.Host
+	byApp, current := a.byApp(), a.current()
+	known := (*current).Host == to.Host
 	if !known {
-		a.base = at(a.base, to)
+		*current = at(*current, to)
 	}
-	base := a.base
+	base := *current
 	a.mu.Unlock()
 	if known {
 		return at(asked, to), true, nil
 	}
 	a.log.WithFields(logrus.Fields{"was": asked.Host, "host": to.Host}).
 		Warn("the portal was renamed: it is asked at its new address, which should be written into bitrix24 of the configuration")
+	var err error
 	switch {
-	case a.app != nil:
+	case byApp:
 		err = a.saveEndpoint(ctx, base)
 	case a.hosts != nil:
 		err = a.hosts.SaveMove(ctx, a.host, to.Scheme+"://"+to.Host)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("remember that the portal %s is now %s: %w", a.host, to.Host, err)
+		return nil, false, fmt.Errorf("remember that the portal %s is now %s: %w", asked.Host, to.Host, err)
 	}
 	return at(asked, to), true, nil
 }
@@ -239,7 +270,7 @@ func (a *access) saveEndpoint(ctx context.Context, base *url.URL) error {
 
 // mend says the same to whoever works with a local app.
 func (a *access) mend(hint string) string {
-	if a.app == nil {
+	if !a.throughApp() {
 		return hint
 	}
 	switch hint {

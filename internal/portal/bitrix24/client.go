@@ -31,7 +31,7 @@ const (
 // Config says which portal to speak to, and how fast.
 type Config struct {
 	Webhook   secret.Text       // https://HOST/rest/USER/CODE/; plain http for loopback addresses only
-	App       AppConfig         // a local app in place of the webhook, when it has a ClientID
+	App       AppConfig         // a local app, when it has a ClientID; a webhook beside it serves until the app has tokens
 	Tokens    TokenStore        // for an app
 	Hosts     HostStore         // for a webhook; nil: a renamed portal is remembered in memory only
 	Burst     int               // requests at once, 50 on all plans but Enterprise (250)

@@ -21,11 +21,14 @@ import (
 const DefaultOAuth = "https://oauth.bitrix.info"
 
 // methodToken names the OAuth server in errors.
-const methodToken = "oauth/token"
+const methodToken = "oauth/token" // #nosec G101 -- a path
 
 // renewal is how long the OAuth server has for its answer. It is not cut short when the caller gives up: the answer holds the only
 // pair of tokens that works from then on.
 const renewal = 30 * time.Second
+
+// ThroughApp reports whether the portal is asked through the local app, as it was with the last request.
+func (c *Client) ThroughApp() bool { return c.access.throughApp() }
 
 // ErrNoApp says that the client works through a webhook, which has no tokens.
 var ErrNoApp = errors.New("bitrix24.app.client_id is empty: there is no local app to authorise")
@@ -36,7 +39,9 @@ func (c *Client) AuthorizeURL(state string) string {
 	if c.access.app == nil {
 		return ""
 	}
-	u := *c.access.address()
+	c.access.mu.Lock()
+	u := *c.access.base
+	c.access.mu.Unlock()
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/rest") + "/oauth/authorize/"
 	u.RawQuery = url.Values{"client_id": {c.access.app.ClientID}, "response_type": {"code"}, "state": {state}}.Encode()
 	return u.String()

@@ -1,6 +1,7 @@
 package bitrix24_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"sverka/internal/emulator"
@@ -383,6 +385,90 @@ func TestInstallation(t *testing.T) {
 	}
 }
 
+// TestWebhookStandsIn works through the webhook until the app is installed, also when another process installs it, and tells so once.
+func TestWebhookStandsIn(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for _, test := range []struct {
+		name    string
+		install func(c *bitrix24.Client, m *memory) error
+	}{
+		{"here", func(c *bitrix24.Client, _ *memory) error { return c.Adopt(ctx, pair(1)) }},
+		{"by another process", func(_ *bitrix24.Client, m *memory) error { return m.SaveToken(ctx, pair(1)) }},
+	} {
+		var paths []string
+		s := &server{good: 1}
+		transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+			paths = append(paths, strings.TrimSuffix(r.URL.Path, "profile.json"))
+			if strings.HasPrefix(r.URL.Path, "/rest/7/") {
+				return script(ok(`{"result":{"ID":"7"}}`)).RoundTrip(r)
+			}
+			return s.RoundTrip(r)
+		})
+		var log bytes.Buffer
+		logger := logrus.New()
+		logger.SetOutput(&log)
+		m := &memory{}
+		c := setup(t, bitrix24.Config{App: app, Webhook: hook, Tokens: m, Hosts: m, Transport: transport, Log: logrus.NewEntry(logger)})
+		for range 2 {
+			if err := profile(c); err != nil || c.ThroughApp() {
+				t.Fatalf("%s: before: got %v, through the app %t; want the webhook", test.name, err, c.ThroughApp())
+			}
+		}
+		if got := strings.Count(log.String(), "not installed yet"); got != 1 {
+			t.Errorf("%s: told %d times, want once:\n%s", test.name, got, log.String())
+		}
+		if err := test.install(c, m); err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		paths = nil
+		if err := profile(c); err != nil || !c.ThroughApp() {
+			t.Fatalf("%s: after: got %v, through the app %t; want the app", test.name, err, c.ThroughApp())
+		}
+		if diff := cmp.Diff(paths, []string{"/rest/"}); diff != "" {
+			t.Errorf("%s: asked after the installation (-got +want):\n%s", test.name, diff)
+		}
+	}
+}
+
+// TestTokenExpiresBeforeUpload asks for another address when the token in the first one has grown old.
+func TestTokenExpiresBeforeUpload(t *testing.T) {
+	t.Parallel()
+	m := &memory{token: pair(1)}
+	s := &server{good: 1}
+	uploads := 0
+	transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(r.URL.Path, "/upload") {
+			uploads++
+			body, _ := io.ReadAll(r.Body)
+			if r.URL.Query().Get("auth") != "access-token-2" {
+				return script(failing(401, `{"error":"expired_token"}`)).RoundTrip(r)
+			}
+			if !bytes.Contains(body, []byte("abc")) {
+				t.Errorf("uploaded: got %q, want the recording", body)
+			}
+			return script(ok(`{"result":{"FILE_ID":5}}`)).RoundTrip(r)
+		}
+		res, err := s.RoundTrip(r)
+		if err != nil || res.StatusCode != http.StatusOK || r.URL.Host == "oauth.example" {
+			return res, err
+		}
+		_ = res.Body.Close()
+		address := fmt.Sprintf(`{"result":{"uploadUrl":"https://portal.example/upload?auth=access-token-%d","fieldName":"file"}}`, s.good)
+		if s.good == 1 {
+			s.code, s.oauth = "expired_token", func(url.Values) (int, string) {
+				return 200, `{"access_token":"access-token-2","refresh_token":"refresh-token-2"}`
+			}
+			s.good = 2
+		}
+		return script(ok(address)).RoundTrip(r)
+	})
+	id, err := withApp(t, transport, m).AttachFile(context.Background(), "externalCall.1", "a.mp3", 3, opener("abc"))
+	if err != nil || id != 5 || uploads != 2 {
+		t.Errorf("got file %d, %v after %d uploads; want 5 after 2", id, err, uploads)
+	}
+}
+
 // renamed answers 302 under every host but one.
 func renamed(to string, s http.RoundTripper) http.RoundTripper {
 	return transportFunc(func(r *http.Request) (*http.Response, error) {
@@ -528,5 +614,9 @@ func TestAppWithEmulator(t *testing.T) {
 	}
 	if rows[0].AppID != info.ID {
 		t.Errorf("the calls' app: got %q, want %q", rows[0].AppID, info.ID)
+	}
+	p.RevokeApp()
+	if e := portalError(t, registerOne(c)); e.Class != portal.Access || !strings.Contains(e.Hint, "does not take the local app any more") {
+		t.Errorf("revoked: got %s with hint %q, want %s and what to do", e.Class, e.Hint, portal.Access)
 	}
 }

@@ -62,6 +62,9 @@ func (c *Client) LearnLimits(ctx context.Context) error {
 	if c.access.app == nil || !c.usual {
 		return nil
 	}
+	if _, _, err := c.access.enter(ctx, methodApp); err != nil || !c.access.throughApp() {
+		return err
+	}
 	info, err := c.AppInfo(ctx)
 	if err != nil {
 		return err

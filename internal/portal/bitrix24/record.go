@@ -34,6 +34,18 @@ func (c *Client) AttachFile(
 	if size <= 0 {
 		return 0, fmt.Errorf("attach %s: the recording is empty", name)
 	}
+	fileID, err = c.attach(ctx, id, name, size, open)
+	var e *portal.Error
+	if errors.As(err, &e) && stale(e) && c.access.throughApp() {
+		// The address of an upload holds the token: with a new token there is a new address.
+		return c.attach(ctx, id, name, size, open)
+	}
+	return fileID, err
+}
+
+func (c *Client) attach(
+	ctx context.Context, id portal.CallID, name string, size int64, open func() (io.ReadCloser, error),
+) (fileID int64, err error) {
 	// Without FILE_CONTENT nothing is attached yet, the portal only makes up an address: as harmless as reading.
 	a, err := c.ask(ctx, methodAttach, wire.Params{"CALL_ID": string(id), "FILENAME": name})
 	if err != nil {

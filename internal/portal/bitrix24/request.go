@@ -337,7 +337,7 @@ func (c *connection) broken(ctx context.Context, x exchange, err error, sent boo
 	case errors.As(err, &cert):
 		e.Hint = "the portal's certificate is not trusted here: install the system's CA certificates, or the CA of a self-hosted portal"
 	case errors.As(err, &dns):
-		e.Hint = "check the portal's name in bitrix24.webhook and the DNS of this machine"
+		e.Hint = "check the portal's name in bitrix24 of the configuration and the DNS of this machine"
 	case ctx.Err() == nil:
 		e.Hint = "check the network, firewall and proxy between this machine and " + c.access.address().Host
 	}
@@ -349,7 +349,7 @@ func (c *connection) judge(x exchange, status int, location string, body []byte)
 	if status >= 300 && status < 400 {
 		e := &portal.Error{Class: portal.Access, Method: x.method, Status: status, Text: "the portal has moved"}
 		if to, err := x.url.Parse(location); err == nil && to.Host != "" && to.Host != x.url.Host {
-			e.Hint = "its address is now " + to.Host + ": write that host in bitrix24.webhook"
+			e.Hint = "its address is now " + to.Host + ": write that host into bitrix24 of the configuration"
 		} else {
 			e.Text, e.Hint = "the address leads elsewhere", hintNoREST
 		}

@@ -39,7 +39,7 @@ func (f inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func setup(t *testing.T, cfg bitrix24.Config) *bitrix24.Client {
 	t.Helper()
-	if cfg.Webhook == "" {
+	if cfg.Webhook == "" && cfg.App.ClientID == "" {
 		cfg.Webhook = hook
 	}
 	c, err := bitrix24.New(cfg)
