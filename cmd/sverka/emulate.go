@@ -21,7 +21,8 @@ func newEmulateCommand(a *app) *cobra.Command {
 		Use:   "emulate",
 		Short: "Run a Bitrix24 portal in memory, for tests of integrations",
 		Long: `Runs a Bitrix24 portal in memory: employees, contacts, leads, deals, calls, statistics and recordings, with the limits and the traps of the
-real one. Webhook: http://LISTEN/rest/1/demo/<method>; the portal's page is at /. Everything is gone when it stops.`,
+real one. Webhook: http://LISTEN/rest/1/demo/<method>; a local application with tokens: client_id app.demo, client_secret demo-secret; the
+portal's page is at /. POST /emulator/<what> makes it act: docs/emulator.md. Everything is gone when it stops.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}

@@ -242,24 +242,24 @@ func (c caller) may(scope string) bool {
 
 // tokenCaller finds out who sends a token.
 func (p *Portal) tokenCaller(token string) (caller, error) {
-	no := func(status int, code, text string) (caller, error) {
-		return caller{}, &Error{Status: status, Code: code, Text: text}
+	no := func(code, text string) (caller, error) {
+		return caller{}, &Error{Status: http.StatusUnauthorized, Code: code, Text: text}
 	}
 	if token == "" {
-		return no(http.StatusUnauthorized, "NO_AUTH_FOUND", "Wrong authorization data")
+		return no("NO_AUTH_FOUND", "Wrong authorization data")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	user, state := p.app.tokens.User(token)
 	switch {
 	case !p.app.installed:
-		return no(http.StatusUnauthorized, "APPLICATION_NOT_FOUND", "Application not found")
+		return no("APPLICATION_NOT_FOUND", "Application not found")
 	case state == oauth.Expired:
-		return no(http.StatusUnauthorized, "expired_token", "The access token provided has expired.")
+		return no("expired_token", "The access token provided has expired.")
 	case state == oauth.Unknown:
-		return no(http.StatusUnauthorized, "invalid_token", "Unable to get application by token")
+		return no("invalid_token", "Unable to get application by token")
 	case p.users.active(user) == nil:
-		return no(http.StatusUnauthorized, "authorization_error", "Unable to authorize user")
+		return no("authorization_error", "Unable to authorize user")
 	}
 	return caller{user: user, app: p.app, scope: p.app.Scope}, nil
 }

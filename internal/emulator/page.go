@@ -21,6 +21,7 @@ const (
 	pageCalls = 50
 	pageItems = 12
 	pageCards = 5
+	pageStaff = 100 // and whose telephone rings
 )
 
 type pageData struct {
@@ -30,6 +31,7 @@ type pageData struct {
 	Counts     []pageCount
 	Live       []pageCall
 	Calls      []pageCall
+	Staff      int
 	MoreCalls  int
 	Employees  []pageEmployee
 	Contacts   []pageItem
@@ -165,7 +167,11 @@ func (p *Portal) pageData() pageData {
 			d.Cards = append(d.Cards, c)
 		}
 	}
-	for _, e := range p.users.list {
+	d.Staff = len(p.users.list)
+	for i, e := range p.users.list {
+		if i >= pageStaff && !ringing[e.ID] {
+			continue
+		}
 		d.Employees = append(d.Employees, pageEmployee{
 			ID: e.ID, Name: p.users.name(e.ID), Inner: e.Inner, Ringing: ringing[e.ID], Active: e.Active, Calls: perUser[e.ID],
 		})

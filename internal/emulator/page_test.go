@@ -3,6 +3,7 @@ package emulator_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,5 +67,24 @@ func TestStateChangesWithWhatIsShown(t *testing.T) {
 			t.Errorf("%s: the state is still %q", c.name, now)
 		}
 		before = now
+	}
+}
+
+func TestPageOfManyEmployees(t *testing.T) {
+	t.Parallel()
+	big := emulator.Seed{}
+	for id := 2; id <= 10_000; id++ {
+		big.Employees = append(big.Employees, emulator.Employee{ID: id, Name: "Сотрудник", LastName: strconv.Itoa(id), Active: true})
+	}
+	s := setup(t, emulator.Options{Seed: big})
+	s.register(m{"USER_ID": 9999, "SHOW": 1})
+	_, text := s.get("/")
+	for _, c := range []struct {
+		text string
+		want bool
+	}{{"<span>10000</span>", true}, {"<div>Сотрудник 2</div>", true}, {"<div>Сотрудник 500</div>", false}, {"<div>Сотрудник 9999</div>", true}} {
+		if got := strings.Contains(text, c.text); got != c.want {
+			t.Errorf("%s is shown: %v, want %v", c.text, got, c.want)
+		}
 	}
 }

@@ -57,12 +57,11 @@ func (u users) byPhone(number string) *Employee {
 }
 
 func (u users) name(id int) string {
-	for _, e := range u.list {
-		if e.ID == id {
-			return strings.TrimSpace(e.Name + " " + e.LastName)
-		}
+	i, ok := slices.BinarySearchFunc(u.list, id, func(e *Employee, id int) int { return cmp.Compare(e.ID, id) })
+	if !ok {
+		return ""
 	}
-	return ""
+	return strings.TrimSpace(u.list[i].Name + " " + u.list[i].LastName)
 }
 
 // Dismiss dismisses an employee: the user stays and is not active any more.
