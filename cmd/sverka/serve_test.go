@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"io"
 	"net"
@@ -193,6 +194,20 @@ func TestServeWaits(t *testing.T) {
 	r.check()
 }
 
+// inDoubt counts the parts whose last request has no known outcome.
+func (r *rig) inDoubt() (n int) {
+	r.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+r.ledger())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(`SELECT count(*) FROM parts WHERE intent <> 0`).Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
 // TestServeStoppedAtWork: stopped in the middle of a delivery it lets its request end, and the next start goes on.
 func TestServeStoppedAtWork(t *testing.T) {
 	t.Parallel()
@@ -202,6 +217,9 @@ func TestServeStoppedAtWork(t *testing.T) {
 		s, had := r.serve(), len(r.portal.Calls())
 		s.until(fmt.Sprintf("delivery %d", i+1), func() bool { return len(r.portal.Calls()) > had })
 		s.terminate()
+		if doubtful := r.inDoubt(); doubtful != 0 {
+			t.Errorf("%d parts are in doubt after an orderly stop, want none", doubtful)
+		}
 	}
 	r.portal.SetFaults(emulator.Faults{})
 	s := r.serve()
