@@ -216,17 +216,26 @@ func at(u, host *url.URL) *url.URL {
 	return &moved
 }
 
-// moved follows the redirect of a renamed portal: the same path at another host, as safe as before. Anything else leads to a login page, a
-// proxy or somebody else. The new address is remembered, and told once.
-func (a *access) moved(ctx context.Context, asked *url.URL, status int, location string) (*url.URL, bool, error) {
-	if status != http.StatusMovedPermanently && status != http.StatusFound && status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect {
-		return nil, false, nil
+// renamed gives where the redirect of a renamed portal leads: the same path at another host, as safe as before. Anything else, which leads to
+// a login page, a proxy or somebody else, gives nil.
+func renamed(asked *url.URL, status int, location string) *url.URL {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil
 	}
-	to, parseErr := asked.Parse(location)
-	if parseErr != nil || to.Host == "" || to.Host == asked.Host || to.Path != asked.Path || to.User != nil ||
-		to.Scheme != "https" && (to.Scheme != "http" || !loopback(to.Hostname()) || asked.Scheme == "https") {
-		return nil, false, nil
+	to, err := asked.Parse(location)
+	if err != nil || to.Host == "" || to.Host == asked.Host || to.Path != asked.Path || to.User != nil {
+		return nil
 	}
+	if to.Scheme != "https" && (to.Scheme != "http" || !loopback(to.Hostname()) || asked.Scheme == "https") {
+		return nil
+	}
+	return at(asked, to)
+}
+
+// moved remembers where a renamed portal is now, and tells it once.
+func (a *access) moved(ctx context.Context, asked, to *url.URL) error {
 	a.mu.Lock()
 	byApp, current := a.byApp(), a.current()
 	known := (*current).Host == to.Host
@@ -236,7 +245,7 @@ func (a *access) moved(ctx context.Context, asked *url.URL, status int, location
 	base := *current
 	a.mu.Unlock()
 	if known {
-		return at(asked, to), true, nil
+		return nil
 	}
 	a.log.WithFields(logrus.Fields{"was": asked.Host, "host": to.Host}).
 		Warn("the portal was renamed: it is asked at its new address, which should be written into bitrix24 of the configuration")
@@ -248,9 +257,9 @@ func (a *access) moved(ctx context.Context, asked *url.URL, status int, location
 		err = a.hosts.SaveMove(ctx, a.host, to.Scheme+"://"+to.Host)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("remember that the portal %s is now %s: %w", asked.Host, to.Host, err)
+		return fmt.Errorf("remember that the portal %s is now %s: %w", asked.Host, to.Host, err)
 	}
-	return at(asked, to), true, nil
+	return nil
 }
 
 // saveEndpoint keeps the portal's new address with the tokens, which another process may have renewed meanwhile.

@@ -111,9 +111,7 @@ func (c *Client) tried(ctx context.Context, t Token) (*url.URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		to, err := x.url.Parse(location)
-		if status >= 300 && status < 400 && hop < maxHops && err == nil && to.Path == x.url.Path &&
-			(to.Scheme == "https" || to.Scheme == x.url.Scheme && loopback(to.Hostname())) {
+		if to := renamed(x.url, status, location); to != nil && hop < maxHops {
 			x.url, base = to, at(base, to)
 			continue
 		}

@@ -171,11 +171,11 @@ func (c *Client) send(ctx context.Context, x exchange) (wire.Answer, error) {
 		switch {
 		case location != "" && hops < maxHops:
 			hops++
-			to, ok, moveErr := c.access.moved(ctx, x.url, e.Status, location)
-			if moveErr != nil {
-				return a, moveErr
+			to := renamed(x.url, e.Status, location)
+			if to == nil {
+				return a, err
 			}
-			if !ok {
+			if err := c.access.moved(ctx, x.url, to); err != nil {
 				return a, err
 			}
 			x.url = to
