@@ -63,7 +63,10 @@ type StagingConfig struct {
 	Region    string        `yaml:"region"`
 	AccessKey secret.Text   `yaml:"access_key"`
 	SecretKey secret.Text   `yaml:"secret_key"`
+	Session   secret.Text   `yaml:"session_token"` // of temporary keys
 	TLS       bool          `yaml:"tls"`
+	CAFile    string        `yaml:"ca_file"`
+	Style     string        `yaml:"style" oneof:"auto path virtual"` // where a request names the bucket
 	PublicURL string        `yaml:"public_url"`
 	Keep      time.Duration `yaml:"keep"`
 	MaxBytes  Size          `yaml:"max_bytes"`
@@ -215,6 +218,7 @@ func defaultConfig() (*Config, error) {
 			Driver:   "dir",
 			Dir:      "/var/lib/sverka/staging",
 			TLS:      true,
+			Style:    "auto",
 			Keep:     7 * 24 * time.Hour,
 			MaxBytes: 20 << 30,
 		},

@@ -76,7 +76,7 @@ func (r *configReader) variables(cfg *Config) {
 }
 
 func s3Keys() []string {
-	return []string{"endpoint", "bucket", "region", "access_key", "secret_key", "tls", "public_url"}
+	return []string{"endpoint", "bucket", "region", "access_key", "secret_key", "session_token", "tls", "ca_file", "style", "public_url"}
 }
 
 func (r *configReader) site(cfg *Config) {

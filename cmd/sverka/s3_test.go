@@ -14,12 +14,12 @@ import (
 	"sverka/internal/pbxtest"
 )
 
-// newBucketRig makes a site that stages in a bucket of this server.
+// newBucketRig makes a site that stages in a bucket of this server; o.bucket tells how it is reached.
 func newBucketRig(t *testing.T, server *miniotest.Server, o rigOptions) *rig {
 	t.Helper()
 	bucket, client := server.Bucket(t), server.Client(t)
-	o.bucket = fmt.Sprintf(", driver: s3, endpoint: '%s', bucket: %s, access_key: '%s', secret_key: '%s', tls: false",
-		server.Address(), bucket, server.AccessKey, server.SecretKey)
+	o.bucket = fmt.Sprintf(", driver: s3, endpoint: '%s', bucket: %s, access_key: '%s', secret_key: '%s', %s",
+		server.Address(), bucket, server.AccessKey, server.SecretKey, o.bucket)
 	r := newRig(t, o)
 	r.staged = func(part pbxtest.Part) ([]byte, error) {
 		var name string
@@ -54,7 +54,7 @@ func recordedParts(r *rig) int {
 // TestBucket delivers recordings by way of a bucket, and leaves none of them on this machine's disk.
 func TestBucket(t *testing.T) {
 	t.Parallel()
-	r := newBucketRig(t, miniotest.Start(t), rigOptions{calls: 60, recorded: 20})
+	r := newBucketRig(t, miniotest.Start(t), rigOptions{calls: 60, recorded: 20, bucket: "tls: false"})
 	recorded := recordedParts(r)
 	if out := r.backfill(0); recorded < 20 || out.Recordings.Attached != recorded {
 		t.Errorf("%d recordings delivered, want %d", out.Recordings.Attached, recorded)
@@ -71,8 +71,10 @@ func TestBucket(t *testing.T) {
 // TestBucketAway loses nothing while the server of the bucket is away, says why recordings wait, and goes on when it is back.
 func TestBucketAway(t *testing.T) {
 	t.Parallel()
-	server := miniotest.StartOwn(t, miniotest.Options{})
-	r := newBucketRig(t, server, rigOptions{calls: 12, recorded: 4, keep: true})
+	server := miniotest.StartOwn(t, miniotest.Options{TLS: true})
+	r := newBucketRig(t, server, rigOptions{
+		calls: 12, recorded: 4, keep: true, bucket: fmt.Sprintf("ca_file: '%s', style: path, region: us-east-1", server.CAFile()),
+	})
 	server.Stop(t)
 	out := r.backfill(exitGaps)
 	if want := recordedParts(r); out.Delivered != len(r.pbx.Parts()) || out.Recordings.Attached != 0 || out.Recordings.Failed != want {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -16,6 +18,32 @@ import (
 
 // errSlow ends what takes too long.
 var errSlow = errors.New("the server takes too long")
+
+// outagePause is how long a server that could not be reached is left in peace: thousands of recordings must not wait for it one by one.
+const outagePause = 10 * time.Second
+
+// outage remembers that the server could not be reached.
+type outage struct {
+	mu    sync.Mutex
+	until time.Time
+	err   error
+}
+
+func (o *outage) begin(now time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until, o.err = now.Add(outagePause), err
+}
+
+// still gives the error of an outage that was found out a moment ago.
+func (o *outage) still(now time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Before(o.until) {
+		return o.err
+	}
+	return nil
+}
 
 // explain says what an answer of the server means and what mends it. Neither keys nor signatures are in it: they travel in headers.
 func (s *Store) explain(ctx context.Context, err error) error {
@@ -29,7 +57,9 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	if errors.As(err, &answer) {
 		return s.answered(answer)
 	}
-	return s.unreachable(ctx, err)
+	err = s.unreachable(ctx, err)
+	s.outage.begin(s.cfg.Now(), err)
+	return err
 }
 
 // answered explains an answer of the server.

@@ -35,6 +35,9 @@ func (s *Store) Put(ctx context.Context, name string, r io.Reader) (uploader.Obj
 		return uploader.Object{}, err
 	}
 	s.sweepOnce(ctx)
+	if err := s.outage.still(s.cfg.Now()); err != nil {
+		return uploader.Object{}, fmt.Errorf("stage %s: %w", name, err)
+	}
 	obj, err := s.put(ctx, name, r)
 	if err != nil {
 		return uploader.Object{}, fmt.Errorf("stage %s: %w", name, err)

@@ -50,7 +50,7 @@ func (q *quota) reserve(ctx context.Context, n int64) error {
 	}
 	if q.used+q.pending+n > q.max {
 		return fmt.Errorf("%w: %s are used of staging.max_bytes %s, and it needs %s more: raise staging.max_bytes, or see why recordings are not attached",
-			uploader.ErrStagingFull, humanize.IBytes(uint64(q.used+q.pending)), humanize.IBytes(uint64(q.max)), humanize.IBytes(uint64(n))) //nolint:gosec // sizes are not negative
+			uploader.ErrStagingFull, humanize.IBytes(uint64(q.used+q.pending)), humanize.IBytes(uint64(q.max)), humanize.IBytes(uint64(n)))
 	}
 	q.pending += n
 	return nil

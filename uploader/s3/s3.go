@@ -74,6 +74,7 @@ type Store struct {
 	cfg     Config
 	traffic *http.Transport
 	quota   quota
+	outage  outage
 	swept   chan bool // holds whether leftovers were looked for
 }
 
@@ -180,6 +181,9 @@ func (s *Store) Stat(ctx context.Context, name string) (uploader.Object, error) 
 }
 
 func (s *Store) stat(ctx context.Context, name string) (uploader.Object, error) {
+	if err := s.outage.still(s.cfg.Now()); err != nil {
+		return uploader.Object{}, err
+	}
 	meta, cancel := context.WithTimeoutCause(ctx, metaTimeout, errSlow)
 	defer cancel()
 	info, err := s.core.StatObject(meta, s.cfg.Bucket, name, minio.StatObjectOptions{})
@@ -225,6 +229,9 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, uploader.
 }
 
 func (s *Store) body(ctx context.Context, name string) (*body, error) {
+	if err := s.outage.still(s.cfg.Now()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	patience := time.AfterFunc(metaTimeout, func() { cancel(errSlow) })
 	r, info, _, err := s.core.GetObject(ctx, s.cfg.Bucket, name, minio.GetObjectOptions{})
@@ -268,6 +275,9 @@ func (b *body) Close() error {
 func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := check(name); err != nil {
 		return err
+	}
+	if err := s.outage.still(s.cfg.Now()); err != nil {
+		return fmt.Errorf("delete staged %s: %w", name, err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, metaTimeout, errSlow)
 	defer cancel()

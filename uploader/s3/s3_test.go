@@ -382,6 +382,43 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestLeftInPeace asks a server that is away once in ten seconds, and not for each of thousands of recordings.
+func TestLeftInPeace(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler) // the connection breaks
+	}))
+	t.Cleanup(server.Close)
+	now := time.Now()
+	s, _, _ := setup(t, func(c *s3.Config) {
+		c.Endpoint = server.Listener.Addr().String()
+		c.Now = func() time.Time { return now }
+	})
+	_, first := s.Stat(t.Context(), sample)
+	before := asked.Load()
+	if first == nil || before == 0 {
+		t.Fatalf("got %v after %d requests, want an error of the connection", first, before)
+	}
+	_, put := s.Put(t.Context(), sample, strings.NewReader("sound"))
+	_, stat := s.Stat(t.Context(), sample)
+	_, _, read := s.Open(t.Context(), sample)
+	for _, err := range []error{put, stat, read, s.Delete(t.Context(), sample)} {
+		if err == nil || errors.Is(err, uploader.ErrNoObject) {
+			t.Errorf("got %v, want the error of the connection", err)
+		}
+	}
+	if n := asked.Load() - before; n != 0 {
+		t.Errorf("asked %d times more, want it left in peace", n)
+	}
+	now = now.Add(11 * time.Second)
+	_, _ = s.Stat(t.Context(), sample) // fails as before
+	if asked.Load() == before {
+		t.Error("not asked again later")
+	}
+}
+
 // outage stops the server when so many bytes were read for sending.
 type outage struct {
 	*bytes.Reader
@@ -420,7 +457,7 @@ func TestOutage(t *testing.T) {
 		t.Errorf("stat while it is away: got %v; want neither an object nor none", err)
 	}
 	server.Restart(t)
-	if got := string(read(t, s, sample)); got != "the old" {
+	if got := string(read(t, open(t, cfg), sample)); got != "the old" {
 		t.Errorf("got %q, want the old object untouched", got)
 	}
 	if got := unfinished(t, server.Client(t), cfg.Bucket, sample); got != 1 {

@@ -54,7 +54,7 @@ func (s *Store) drop(ctx context.Context, name string) (int, error) {
 func (s *Store) sweepOnce(ctx context.Context) {
 	select {
 	case done := <-s.swept:
-		if !done {
+		if !done && s.outage.still(s.cfg.Now()) == nil {
 			_, err := s.Sweep(ctx)
 			if err != nil {
 				s.cfg.Log.WithError(err).Debug("unfinished uploads cannot be looked for")
