@@ -469,6 +469,22 @@ func TestTokenExpiresBeforeUpload(t *testing.T) {
 	}
 }
 
+// TestInstallationOfRenamedPortal adopts tokens of a portal whose old name is in the configuration.
+func TestInstallationOfRenamedPortal(t *testing.T) {
+	t.Parallel()
+	s, m := &server{good: 1}, &memory{}
+	c := withApp(t, renamed("new.example", s), m)
+	if err := c.Adopt(context.Background(), pair(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := m.token.Endpoint, "https://new.example/rest/"; got != want {
+		t.Errorf("endpoint: got %s, want %s", got, want)
+	}
+	if err := profile(c); err != nil || c.Host() != "new.example" {
+		t.Errorf("got %v at %s, want no error at new.example", err, c.Host())
+	}
+}
+
 // renamed answers 302 under every host but one.
 func renamed(to string, s http.RoundTripper) http.RoundTripper {
 	return transportFunc(func(r *http.Request) (*http.Response, error) {
@@ -487,12 +503,14 @@ func TestRenamedPortal(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		client func(http.RoundTripper, *memory) *bitrix24.Client
+		client func(http.RoundTripper, *memory, *logrus.Entry) *bitrix24.Client
 	}{
-		{"webhook", func(s http.RoundTripper, m *memory) *bitrix24.Client {
-			return setup(t, bitrix24.Config{Hosts: m, Transport: s})
+		{"webhook", func(s http.RoundTripper, m *memory, log *logrus.Entry) *bitrix24.Client {
+			return setup(t, bitrix24.Config{Hosts: m, Transport: s, Log: log})
 		}},
-		{"app", func(s http.RoundTripper, m *memory) *bitrix24.Client { return withApp(t, s, m) }},
+		{"app", func(s http.RoundTripper, m *memory, log *logrus.Entry) *bitrix24.Client {
+			return setup(t, bitrix24.Config{App: app, Tokens: m, Transport: s, Log: log})
+		}},
 	} {
 		for _, do := range []struct {
 			name string
@@ -509,7 +527,10 @@ func TestRenamedPortal(t *testing.T) {
 					})
 				}
 				answers := script(ok(`{"result":{"ID":"1","result":{"r0":{"CALL_ID":"c"},"r0f":{"CALL_ID":"c","ID":1}}}}`))
-				c := test.client(count(renamed("new.example", answers)), m)
+				var told bytes.Buffer
+				logger := logrus.New()
+				logger.SetOutput(&told)
+				c := test.client(count(renamed("new.example", answers)), m, logrus.NewEntry(logger))
 				for range 2 {
 					if err := do.do(c); err != nil {
 						t.Fatal(err)
@@ -526,8 +547,11 @@ func TestRenamedPortal(t *testing.T) {
 					t.Errorf("host: got %s, want new.example", got)
 				}
 				hosts = nil
-				if err := do.do(test.client(count(renamed("new.example", answers)), m)); err != nil {
+				if err := do.do(test.client(count(renamed("new.example", answers)), m, logrus.NewEntry(logger))); err != nil {
 					t.Fatal(err)
+				}
+				if got := strings.Count(told.String(), "was renamed"); got != 1 || strings.Contains(told.String(), code) {
+					t.Errorf("told %d times, want once and without the code:\n%s", got, told.String())
 				}
 				if diff := cmp.Diff(hosts, []string{"new.example"}); diff != "" {
 					t.Errorf("hosts asked by the next process (-got +want):\n%s", diff)
