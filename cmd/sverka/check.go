@@ -134,14 +134,17 @@ func (k *check) converter(c *Config) {
 
 // staging writes, reads and deletes a probe.
 func (k *check) staging(ctx context.Context, c *Config) {
-	where := c.Staging.Driver + " " + c.Staging.Dir
+	where := c.Staging.Dir
+	if c.Staging.Driver == "s3" {
+		where = c.Staging.Endpoint + "/" + c.Staging.Bucket
+	}
 	mend := "see staging in the configuration: sverka's user must be able to write, read and delete there"
 	store, closeStore, err := openStaging(c, k.app.now)
 	if err != nil {
 		k.tell("staging", "", mend, err, exitError)
 		return
 	}
-	k.tell("staging", where, mend, errors.Join(probe(ctx, store), closeStore()), exitError)
+	k.tell("staging", c.Staging.Driver+" "+where, mend, errors.Join(probe(ctx, store), closeStore()), exitError)
 }
 
 func probe(ctx context.Context, store uploader.Store) error {

@@ -158,6 +158,9 @@ func TestCheckFinds(t *testing.T) {
 		{"staging is full", func(c *checked) {
 			c.keys["staging"] = fmt.Sprintf("{dir: '%s', max_bytes: 1}", filepath.Join(c.dir, "staging"))
 		}, exitError, "staging", "write a probe"},
+		{"bucket is away", func(c *checked) {
+			c.keys["staging"] = "{driver: s3, endpoint: '127.0.0.1:1', bucket: records, access_key: a, secret_key: hunter2, tls: false}"
+		}, exitError, "staging", "write a probe"},
 		{"ledger cannot be written", func(c *checked) { c.keys["ledger"] = "{dsn: /proc/sverka/ledger.db}" }, exitError, "ledger", "ledger.dsn"},
 		{"portal is away", func(c *checked) { c.keys["bitrix24"] = "{webhook: 'http://127.0.0.1:1/rest/1/demo/'}" }, exitUnreachable, "portal", "firewall"},
 		{"webhook is wrong", func(c *checked) { c.keys["bitrix24"] = "{webhook: '" + c.url + "/rest/1/hunter2/'}" }, exitUnreachable, "portal", "make a new one"},
