@@ -144,11 +144,11 @@ func (k *check) staging(ctx context.Context, c *Config) {
 		k.tell("staging", "", mend, err, exitError)
 		return
 	}
-	k.tell("staging", c.Staging.Driver+" "+where, mend, errors.Join(probe(ctx, store), closeStore()), exitError)
+	k.tell("staging", c.Staging.Driver+" "+where, mend, errors.Join(probe(ctx, store, uploader.Prefix(c.Site)+"check/probe"), closeStore()), exitError)
 }
 
-func probe(ctx context.Context, store uploader.Store) error {
-	const name, content = "sverka-check/probe", "sverka check"
+func probe(ctx context.Context, store uploader.Store, name string) error {
+	const content = "sverka check"
 	if _, err := store.Put(ctx, name, strings.NewReader(content)); err != nil {
 		return fmt.Errorf("write a probe: %w", err)
 	}

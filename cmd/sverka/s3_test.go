@@ -55,6 +55,7 @@ func recordedParts(r *rig) int {
 func TestBucket(t *testing.T) {
 	t.Parallel()
 	r := newBucketRig(t, miniotest.Start(t), rigOptions{calls: 60, recorded: 20, bucket: "tls: false"})
+	wantWords(t, "check", r.run("check").stdout, "s3 "+miniotest.Start(t).Address()+"/")
 	recorded := recordedParts(r)
 	if out := r.backfill(0); recorded < 20 || out.Recordings.Attached != recorded {
 		t.Errorf("%d recordings delivered, want %d", out.Recordings.Attached, recorded)

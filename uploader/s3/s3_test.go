@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sirupsen/logrus"
 
 	"sverka/internal/miniotest"
@@ -611,5 +612,42 @@ func TestAway(t *testing.T) {
 	}
 	if _, err := s3.New(s3.Config{Endpoint: "127.0.0.1:1", Bucket: "bucket"}); err != nil {
 		t.Errorf("got %v, want no error", err)
+	}
+}
+
+// TestTemporaryKeys stages with keys that end and need their token, and with some that may not write.
+func TestTemporaryKeys(t *testing.T) {
+	t.Parallel()
+	server := miniotest.Start(t)
+	cfg := config(t, server, server.Bucket(t))
+	keys := func(policy string) s3.Config {
+		t.Helper()
+		c, err := credentials.NewSTSAssumeRole("http://"+server.Address(), credentials.STSAssumeRoleOptions{
+			AccessKey: server.AccessKey, SecretKey: server.SecretKey, Policy: policy,
+		})
+		must(t, err)
+		v, err := c.GetWithContext(&credentials.CredContext{Client: http.DefaultClient})
+		must(t, err)
+		with := cfg
+		with.AccessKey, with.SecretKey, with.SessionToken = secret.Text(v.AccessKeyID), secret.Text(v.SecretAccessKey), secret.Text(v.SessionToken)
+		return with
+	}
+	s := open(t, keys(""))
+	put(t, s, sample, "sound")
+	if got := string(read(t, s, sample)); got != "sound" {
+		t.Errorf("got %q, want what was staged", got)
+	}
+	reader := open(t, keys(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::*"]}]}`))
+	if got := string(read(t, reader, sample)); got != "sound" {
+		t.Errorf("got %q, want what was staged", got)
+	}
+	_, err := reader.Put(t.Context(), sample, strings.NewReader("other"))
+	if err == nil || !strings.Contains(err.Error(), "allow them to list, read, write and delete there") {
+		t.Errorf("put with keys that may not: got %v", err)
+	}
+	without := keys("")
+	without.SessionToken = ""
+	if _, err := open(t, without).Put(t.Context(), sample, strings.NewReader("other")); err == nil || !strings.Contains(err.Error(), "refuses the keys") {
+		t.Errorf("put without the token: got %v", err)
 	}
 }
