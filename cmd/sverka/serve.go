@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -13,15 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"sverka/internal/deliver"
-	"sverka/internal/ledger"
-	"sverka/internal/ledger/sqlite"
 	"sverka/internal/portal"
 	"sverka/internal/portal/bitrix24"
 	"sverka/internal/reconcile"
 	"sverka/internal/web"
 	"sverka/jobs"
-	"sverka/uploader"
 )
 
 // serveCommand is the service.
@@ -211,10 +206,6 @@ type reconciler struct {
 func newReconciler(s *service, site *site) *reconciler {
 	site.survey.Records = site.staged
 	r := &reconciler{service: s, site: site, backfill: site.backfill(s.app)}
-	parts := steadyLedger{site.ledger}
-	options := deliver.Options{Fallback: s.config.Employees.Fallback}
-	r.backfill.Deliver = deliver.New(steadyPortal{site.portal}, parts, options, s.now, s.log)
-	r.backfill.Records = uploader.NewBringer(site.staged, steadyPortal{site.portal}, parts, s.now, s.log)
 	r.policy.Store(&site.survey.Policy)
 	return r
 }
@@ -321,40 +312,3 @@ type silent struct{}
 
 func (silent) Call(bool)      {}
 func (silent) Recording(bool) {}
-
-// lastWord is how long a request that writes may go on when the service stops.
-const lastWord = 6 * time.Second
-
-// steadyPortal finishes a request that writes even when the service stops, so that its outcome is known; after the stop it begins none.
-type steadyPortal struct{ *bitrix24.Client }
-
-func (p steadyPortal) RegisterFinish(ctx context.Context, calls []portal.Call) ([]portal.Outcome, error) {
-	return steady(ctx, func(ctx context.Context) ([]portal.Outcome, error) { return p.Client.RegisterFinish(ctx, calls) })
-}
-
-func (p steadyPortal) FinishAll(ctx context.Context, endings []portal.Ending) ([]portal.Outcome, error) {
-	return steady(ctx, func(ctx context.Context) ([]portal.Outcome, error) { return p.Client.FinishAll(ctx, endings) })
-}
-
-func (p steadyPortal) AttachFile(ctx context.Context, id portal.CallID, name string, size int64, open func() (io.ReadCloser, error)) (int64, error) {
-	return steady(ctx, func(ctx context.Context) (int64, error) { return p.Client.AttachFile(ctx, id, name, size, open) })
-}
-
-// steady makes a request that is not cut off at once when ctx ends. One that has not begun by then did nothing, and says so.
-func steady[T any](ctx context.Context, request func(context.Context) (T, error)) (result T, err error) {
-	if err := ctx.Err(); err != nil {
-		return result, &portal.Error{Class: portal.Unreachable, Method: "request", Err: fmt.Errorf("not sent: %w", err)}
-	}
-	going, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastWord, cancel) })
-	defer stop()
-	return request(going)
-}
-
-// steadyLedger writes down what was done even when the service stops.
-type steadyLedger struct{ *sqlite.Ledger }
-
-func (l steadyLedger) Save(ctx context.Context, changes ...ledger.Change) error {
-	return l.Ledger.Save(context.WithoutCancel(ctx), changes...)
-}

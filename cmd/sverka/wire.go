@@ -255,10 +255,12 @@ func (s *site) policy(employees []portal.Employee) (reconcile.Policy, error) {
 
 // backfill puts together what delivers.
 func (s *site) backfill(a *app) *jobs.Backfill {
+	portal, parts := steadyPortal{s.portal}, steadyLedger{s.ledger}
+	options := deliver.Options{Fallback: s.config.Employees.Fallback, BatchCalls: s.portal.BatchCalls}
 	return &jobs.Backfill{
 		Survey:   s.survey,
-		Deliver:  deliver.New(s.portal, s.ledger, deliver.Options{Fallback: s.config.Employees.Fallback, BatchCalls: s.portal.BatchCalls}, a.now, s.log),
-		Records:  uploader.NewBringer(s.staged, s.portal, s.ledger, a.now, s.log),
+		Deliver:  deliver.New(portal, parts, options, a.now, s.log),
+		Records:  uploader.NewBringer(s.staged, portal, parts, a.now, s.log),
 		Parallel: 4,
 	}
 }
