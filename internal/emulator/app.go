@@ -272,6 +272,8 @@ type Rules struct {
 	OwnCalls     bool     // who is not the administrator sees his own calls only
 	NoScopes     []string // scopes that were not ticked: insufficient_scope
 	Confirm      []string // methods that wait for the administrator: METHOD_CONFIRM_WAITING
+	NoCRM        bool     // the portal has no CRM: "CRM is not installed."
+	NoDisk       bool     // the portal has no Disk: recordings cannot be kept
 }
 
 // SetRules changes the rules from the next request on.

@@ -363,6 +363,9 @@ func callSearch(p *Portal, q *query) (answer, error) {
 	if phone == "" {
 		return answer{}, refuse("PHONE_NUMBER is empty")
 	}
+	if p.rules.NoCRM {
+		return answer{}, refuse("CRM is not installed.")
+	}
 	out := &php.Array{}
 	for _, e := range p.crm.find(phone).all {
 		if e.kind == deal {

@@ -108,12 +108,22 @@ func (p *Portal) finished(callID string) bool {
 	return p.stats.find(callID) != nil
 }
 
+// noDisk reports whether the rules leave the portal without a Disk.
+func (p *Portal) noDisk() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rules.NoDisk
+}
+
 // callAttach takes a recording in one of three ways: an address to fetch, the bytes in base64, or the bytes in a second request.
 func callAttach(p *Portal, q *query) (answer, error) {
 	id, name := q.text("CALL_ID"), q.text("FILENAME")
 	address := q.text("RECORD_URL")
 	if address == "" && !q.has("FILENAME") {
 		return answer{}, refuse("Required parameters are not set. Request should contain either URL or FILENAME parameter")
+	}
+	if p.noDisk() {
+		return answer{}, refuseCRM("Disk module is not installed")
 	}
 	if !p.finished(id) {
 		return answer{}, errNotFinished

@@ -149,6 +149,8 @@ func TestDocumentedErrors(t *testing.T) {
 		{"record: URL", record, att, set("RECORD_URL", gone.URL+"/a.mp3"), emulator.Rules{}, portal.Retryable, "HTTP error code 404", "could not fetch"},
 
 		{"search: no number", func(c *bitrix24.Client) error { _, err := c.SearchCRM(ctx, ""); return err }, "", nil, emulator.Rules{}, portal.Refused, "PHONE_NUMBER is empty", ""},
+		{"search: no CRM", func(c *bitrix24.Client) error { _, err := c.SearchCRM(ctx, "+79161234567"); return err }, "", nil, emulator.Rules{NoCRM: true}, portal.Access, "CRM is not installed", "switch the CRM"},
+		{"record: no Disk", record, "", nil, emulator.Rules{NoDisk: true}, portal.Access, "Disk module is not installed", "Drive"},
 		{"line: no number", func(c *bitrix24.Client) error { return c.AddLine(ctx, portal.Line{}) }, "", nil, emulator.Rules{}, portal.Refused, "NUMBER should not be empty", ""},
 		{"line: not there", line, "", nil, emulator.Rules{}, portal.Refused, "Could not find line", ""},
 		{"line: nothing to change", line, "telephony.externalLine.update", without("NAME", "CRM_AUTO_CREATE"), emulator.Rules{}, portal.Refused, "no fields to update", ""},
