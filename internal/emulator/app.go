@@ -273,7 +273,7 @@ type Rules struct {
 	NoScopes     []string // scopes that were not ticked: insufficient_scope
 	Confirm      []string // methods that wait for the administrator: METHOD_CONFIRM_WAITING
 	NoCRM        bool     // the portal has no CRM: "CRM is not installed."
-	NoDisk       bool     // the portal has no Disk: recordings cannot be kept
+	DiskFault    string   // the words in which the portal says why it cannot keep a recording; "": it can
 }
 
 // SetRules changes the rules from the next request on.

@@ -108,11 +108,11 @@ func (p *Portal) finished(callID string) bool {
 	return p.stats.find(callID) != nil
 }
 
-// noDisk reports whether the rules leave the portal without a Disk.
-func (p *Portal) noDisk() bool {
+// diskFault gives the words in which the rules let the portal's Disk fail.
+func (p *Portal) diskFault() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rules.NoDisk
+	return p.rules.DiskFault
 }
 
 // callAttach takes a recording in one of three ways: an address to fetch, the bytes in base64, or the bytes in a second request.
@@ -122,8 +122,8 @@ func callAttach(p *Portal, q *query) (answer, error) {
 	if address == "" && !q.has("FILENAME") {
 		return answer{}, refuse("Required parameters are not set. Request should contain either URL or FILENAME parameter")
 	}
-	if p.noDisk() {
-		return answer{}, refuseCRM("Disk module is not installed")
+	if fault := p.diskFault(); fault != "" {
+		return answer{}, refuseCRM(fault)
 	}
 	if !p.finished(id) {
 		return answer{}, errNotFinished

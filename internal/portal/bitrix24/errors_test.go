@@ -150,7 +150,10 @@ func TestDocumentedErrors(t *testing.T) {
 
 		{"search: no number", func(c *bitrix24.Client) error { _, err := c.SearchCRM(ctx, ""); return err }, "", nil, emulator.Rules{}, portal.Refused, "PHONE_NUMBER is empty", ""},
 		{"search: no CRM", func(c *bitrix24.Client) error { _, err := c.SearchCRM(ctx, "+79161234567"); return err }, "", nil, emulator.Rules{NoCRM: true}, portal.Access, "CRM is not installed", "switch the CRM"},
-		{"record: no Disk", record, "", nil, emulator.Rules{NoDisk: true}, portal.Access, "Disk module is not installed", "Drive"},
+		{"record: no Disk", record, "", nil, emulator.Rules{DiskFault: "Disk module is not installed"}, portal.Access, "Disk module", "Drive"},
+		{"record: no folder", record, "", nil, emulator.Rules{DiskFault: "Could not create shared folder for call records"}, portal.Access, "shared folder", "Drive"},
+		{"record: disk full", record, "", nil, emulator.Rules{DiskFault: "Disk resource exhausted"}, portal.DiskFull, "exhausted", "free some space"},
+		{"line: too long", func(c *bitrix24.Client) error { return c.AddLine(ctx, portal.Line{Number: strings.Repeat("1", 51)}) }, "", nil, emulator.Rules{}, portal.Refused, "DB error", ""},
 		{"line: no number", func(c *bitrix24.Client) error { return c.AddLine(ctx, portal.Line{}) }, "", nil, emulator.Rules{}, portal.Refused, "NUMBER should not be empty", ""},
 		{"line: not there", line, "", nil, emulator.Rules{}, portal.Refused, "Could not find line", ""},
 		{"line: nothing to change", line, "telephony.externalLine.update", without("NAME", "CRM_AUTO_CREATE"), emulator.Rules{}, portal.Refused, "no fields to update", ""},
