@@ -248,7 +248,6 @@ func TestRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, cfg, _ := setup(t, tt.change)
-			began := time.Now()
 			_, put := s.Put(t.Context(), sample, strings.NewReader("sound"))
 			for what, err := range map[string]error{"put": put, "check": s.Check(t.Context())} {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -263,9 +262,6 @@ func TestRefused(t *testing.T) {
 				if errors.Is(err, uploader.ErrStagingFull) || errors.Is(err, uploader.ErrNoObject) {
 					t.Errorf("%s: %v is of the wrong kind", what, err)
 				}
-			}
-			if took := time.Since(began); took > 20*time.Second {
-				t.Errorf("took %s to say so", took)
 			}
 		})
 	}
@@ -446,13 +442,9 @@ func TestOutage(t *testing.T) {
 	put(t, s, sample, "the old")
 	const part = 16 << 20 // each is read for its sum, then sent
 	r := &outage{Reader: bytes.NewReader(content), left: 3*part + part/2, stop: func() { server.Stop(t) }}
-	began := time.Now()
 	_, err := s.Put(t.Context(), sample, r)
 	if err == nil || !strings.Contains(err.Error(), "send part 2") || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("got %v, want part 2 not sent and the server not reached", err)
-	}
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("took %s to give up", took)
 	}
 	if _, err := s.Stat(t.Context(), sample); err == nil || errors.Is(err, uploader.ErrNoObject) {
 		t.Errorf("stat while it is away: got %v; want neither an object nor none", err)
