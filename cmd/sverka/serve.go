@@ -145,7 +145,7 @@ func (s *service) live(ctx context.Context, site *site) {
 		schedule.Run(working)
 		return nil
 	})
-	if s.offline() && byApp(site) {
+	if s.offline() && site.portal.ThroughApp() {
 		poller := &jobs.Poller{Queue: site.portal.Lane(bitrix24.Live), Events: s.events, Memory: s.memory, Every: 5 * time.Second, Now: s.now, Log: s.log}
 		group.Go(func() error { return poller.Run(working) })
 	}
@@ -161,9 +161,6 @@ func (s *service) live(ctx context.Context, site *site) {
 func (s *service) offline() bool {
 	return s.config.Bitrix24.App.ClientID != "" && s.config.Bitrix24.Events == "offline"
 }
-
-// byApp reports whether the portal is asked through the local app: events are told to an application, never to a webhook.
-func byApp(site *site) bool { return site.portal.AuthorizeURL("") != "" }
 
 // schedule gives the jobs of the configuration. Without a reconciler it only reads them.
 func (s *service) schedule(r *reconciler) (*jobs.Schedule, error) {
@@ -226,8 +223,8 @@ func (r *reconciler) refresh(ctx context.Context) error {
 
 // bind keeps the events that the portal tells us in step with the configuration.
 func (r *reconciler) bind(ctx context.Context) error {
-	if !byApp(r.site) {
-		return nil // until the app is installed
+	if !r.site.portal.ThroughApp() {
+		return nil // until the app is installed: events are told to an application, never to a webhook
 	}
 	var want []portal.Binding
 	handler := web.Address(r.config.HTTP.PublicURL, web.PathEvent)

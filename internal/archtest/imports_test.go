@@ -50,7 +50,7 @@ func rules() map[string]rule {
 		"uploader/audio":                 {},
 		"uploader/dir":                   {imports: []string{"uploader"}},
 		"uploader/s3":                    {imports: []string{"uploader", "internal/secret"}},
-		"jobs":                           {imports: with("uploader", "internal/deliver", "internal/report")},
+		"jobs":                           {imports: with("internal/deliver", "internal/report")},
 		"internal/emulator":              {imports: []string{"internal/emulator/event", "internal/emulator/limit", "internal/emulator/oauth", "internal/emulator/php"}},
 		"internal/emulator/event":        {},
 		"internal/emulator/limit":        {},

@@ -44,7 +44,6 @@ type Call struct {
 	Duration       int       // seconds of talk with this employee
 	Status         StatusCode
 	CreateCRM      bool // CRM_CREATE: let the portal create a lead, or contact and deal, for an unknown number
-	Callback       bool
 }
 
 // Row is one row of the portal's call statistics.
